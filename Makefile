@@ -1,0 +1,45 @@
+# On a fresh machine with Python 3.11 or 3.12 every target needs nothing before it.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+CORPUS ?= tests/data/nlp_chinese_corpus
+OUTPUT ?= demo
+
+.PHONY: help setup demo test test-fast lint bench clean
+
+help:
+	@echo "make demo [CORPUS=dir] [OUTPUT=dir]  run the whole pipeline and say where to look"
+	@echo "make test         lint, type check and all tests"
+	@echo "make test-fast    lint and the tests that start neither Beam nor TensorFlow"
+	@echo "make bench [CORPUS=dir]  read the shards of a real run back and prove what they promise"
+	@echo "make setup        only make .venv and install"
+
+setup: $(INSTALLED)
+
+$(INSTALLED): setup.py constraints.txt
+	@for python in python3.12 python3.11 python3 python; do \
+	  if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; \
+	  then exec $$python -m venv $(VENV); fi; \
+	done; echo "No Python 3.11 or 3.12 with venv was found; install one and try again." >&2; exit 1
+	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps bert4keras==0.9.9
+	@touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/python -m pipeline --input_dir='$(CORPUS)' --output_dir='$(OUTPUT)' --overwrite
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-fast: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+clean:
+	rm -rf $(VENV) build demo *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Raw nlp_chinese_corpus -> documents/ -> masked-LM TFRecords, as Apache Beam runs it."""

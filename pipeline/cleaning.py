@@ -1,0 +1,157 @@
+"""Pure cleaning rules: text -> text or a reason to reject it.
+
+Every edit is a function `str -> str` with a name; `EDITS` is their order. Every rejection is a
+function that returns whether its reason holds.
+"""
+
+import html
+import re
+from collections.abc import Callable
+from typing import Final
+
+from pipeline.config import DocumentsConfig
+
+TOO_SHORT: Final = "too_short"
+TOO_LITTLE_CHINESE: Final = "too_little_chinese"
+
+# --- Edits ---
+
+_ENTITY: Final = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|&nbsp")
+
+
+def unescape_entities(text: str) -> str:
+    """Replaces HTML entities, also doubly escaped ones: `&amp;lt;` becomes `<`.
+
+    A missing semicolon is forgiven for `&nbsp` only: `&copy=1` in an address is no entity.
+    """
+    while "&" in text:
+        unescaped = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+        if unescaped == text:
+            break
+        text = unescaped
+    return text
+
+
+_BLOCK_TAGS: Final = (
+    "address|article|aside|blockquote|br|center|dd|div|dl|dt|figcaption|figure|footer|h[1-6]|"
+    "header|hr|li|main|nav|ol|p|pre|section|table|tbody|td|tfoot|th|thead|tr|ul"
+)
+_INLINE_TAGS: Final = (
+    "a|abbr|b|bdi|bdo|big|body|button|caption|cite|code|col|del|em|embed|font|form|head|html|i|"
+    "iframe|img|input|ins|kbd|label|link|map|mark|math|meta|noscript|nowiki|object|option|param|q|"
+    "ref|rp|rt|ruby|s|samp|select|small|source|span|strike|strong|sub|sup|svg|textarea|title|tt|u|"
+    "var|video"
+)
+_WHOLE_ELEMENT: Final = re.compile(
+    r"<(script|style)\b[^<>]*>.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL
+)
+_BLOCK_TAG: Final = re.compile(rf"</?(?:{_BLOCK_TAGS})(?:\s[^<>]*)?/?>", re.IGNORECASE)
+_INLINE_TAG: Final = re.compile(rf"</?(?:{_INLINE_TAGS})(?:\s[^<>]*)?/?>", re.IGNORECASE)
+
+
+def strip_tags(text: str) -> str:
+    """Drops HTML tags; block tags such as `<br>` and `<p>` become line ends.
+
+    Scripts, styles and comments go with what they hold. Only names of HTML elements count, so
+    that `a<b` and `<三体>` stay.
+    """
+    while "<" in text:
+        stripped = _WHOLE_ELEMENT.sub("", text)
+        stripped = _BLOCK_TAG.sub("\n", stripped)
+        stripped = _INLINE_TAG.sub("", stripped)
+        if stripped == text:
+            break
+        text = stripped
+    return text
+
+
+_LINE_END: Final = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
+
+
+def normalise_line_ends(text: str) -> str:
+    r"""Turns `\r\n`, bare `\r` and the rarer line and paragraph separators into `\n`."""
+    return _LINE_END.sub("\n", text)
+
+
+_INVISIBLE: Final = re.compile(
+    "[\0-\x08\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffd\ufdd0-\ufdef\ue000-\uf8ff\U000e0000-\U000e007f\ufffe\uffff"
+    "\U000f0000-\U0010ffff]"
+)
+
+
+def drop_invisible_characters(text: str) -> str:
+    """Drops control, zero-width, bidirectional, private-use and replacement characters."""
+    return _INVISIBLE.sub("", text)
+
+
+_FULL_WIDTH: Final = re.compile("[０-９Ａ-Ｚａ-ｚ]")
+_TO_HALF_WIDTH: Final = {
+    code: code - 0xFEE0
+    for first, last in ("０９", "ＡＺ", "ａｚ")
+    for code in range(ord(first), ord(last) + 1)
+}
+
+
+def narrow_latin(text: str) -> str:
+    """Makes full-width Latin letters and digits half-width; punctuation keeps its width."""
+    return text.translate(_TO_HALF_WIDTH) if _FULL_WIDTH.search(text) else text
+
+
+_SPACES: Final = re.compile("[\t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]| {2,}")
+_SPACE_RUN: Final = re.compile(" {2,}")
+_LINE_BREAK: Final = re.compile(" *\n[ \n]*")
+
+
+def collapse_white_space(text: str) -> str:
+    """Makes every run of spaces one space and every run with a line end one line feed."""
+    if _SPACES.search(text):
+        text = _SPACE_RUN.sub(" ", _SPACES.sub(" ", text))
+    return _LINE_BREAK.sub("\n", text).strip(" \n")
+
+
+EDITS: Final[tuple[Callable[[str], str], ...]] = (
+    unescape_entities,
+    strip_tags,
+    normalise_line_ends,
+    drop_invisible_characters,
+    narrow_latin,
+    collapse_white_space,
+)
+
+
+def clean_text(text: str) -> str:
+    """Applies all edits in their order."""
+    for edit in EDITS:
+        text = edit(text)
+    return text
+
+
+# --- Rejections ---
+
+_CHINESE: Final = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
+
+
+def count_visible_chars(text: str) -> int:
+    """Counts the characters of a cleaned text that are no white space."""
+    return len(text) - text.count(" ") - text.count("\n")
+
+
+def is_too_short(text: str, min_chars: int) -> bool:
+    """Tells whether a cleaned text has fewer visible characters than wanted."""
+    return count_visible_chars(text) < min_chars
+
+
+def has_too_little_chinese(text: str, min_fraction: float) -> bool:
+    """Tells whether Chinese characters are a smaller share of the visible ones than wanted."""
+    chinese = sum(map(len, _CHINESE.findall(text)))
+    return chinese < min_fraction * count_visible_chars(text)
+
+
+def find_reason_to_reject(text: str, corpus: str, config: DocumentsConfig) -> str | None:
+    """Returns the first reason for which a cleaned text is not kept, or None."""
+    if is_too_short(text, config.min_chars[corpus]):
+        return TOO_SHORT
+    if has_too_little_chinese(text, config.min_chinese_fraction):
+        return TOO_LITTLE_CHINESE
+    return None

@@ -1,0 +1,142 @@
+"""Raw nlp_chinese_corpus -> cleaned documents, a vocabulary, masked-LM TFRecords.
+
+Flags of Apache Beam may stand beside those listed here.
+"""
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.run import RunOptions
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns 0 when done, 1 when the run failed, 2 for wrong usage."""
+    parser = _make_parser()
+    arguments, others = parser.parse_known_args(argv)
+
+    from pipeline import run, table
+    from pipeline.errors import PipelineError, UsageError
+
+    try:
+        _check_beam_flags(others, parser)
+        options = _make_options(arguments, others)
+        facts = run.run(options)
+    except UsageError as error:
+        return _fail(error, 2)
+    except PipelineError as error:
+        return _fail(error, 1)
+    if facts.ignored:
+        print(f"Files of no known corpus, not read: {', '.join(facts.ignored)}\n")
+    print(table.format_documents(facts.manifest))
+    print(f"\nDocuments: {options.output_dir}/documents, rejections: {options.output_dir}/rejected")
+    if facts.dataset_info:
+        print(f"\n{table.format_shards(facts.dataset_info)}")
+        print(f"\nShards, vocabulary and dataset_info.json: {options.output_dir}/tfrecords")
+    return 0
+
+
+def _fail(error: Exception, exit_code: int) -> int:
+    print(f"pipeline: {error}", file=sys.stderr)
+    return exit_code
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline",
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "stage",
+        nargs="?",
+        choices=("all", "documents", "instances"),
+        default="all",
+        help="documents: clean and deduplicate; instances: vocabulary and TFRecords",
+    )
+    flag = parser.add_argument
+    flag("--input_dir", help="directory of upstream's zips or of unpacked files")
+    flag("--output_dir", required=True, help="directory to write to; made if missing")
+    flag("--vocab", help="finished vocab.txt of 13,686 entries; without it one is learned")
+    flag("--runner", default="local", help="local, or a Beam runner such as DataflowRunner")
+    flag("--num_workers", type=int, default=_count_cores(), help="processes of a local run")
+    flag("--seed", type=int, default=0, help="seeds the order of instances and the masks")
+    flag("--segmenter", choices=("rjieba", "jieba"), default="rjieba", help="finds the words")
+    flag("--dedup", choices=("exact", "none"), default="exact", help="which duplicates to drop")
+    flag("--dupe_factor", type=int, default=1, help="static maskings of the training set")
+    flag("--masked_lm_prob", type=float, default=0.15, help="share of tokens to mask")
+    flag(
+        "--held_out_fraction",
+        type=float,
+        default=0.01,
+        help="share held out of corpora that ship no held-out file (wiki)",
+    )
+    flag(
+        "--max_rejected_fraction",
+        type=float,
+        default=0.1,
+        help="fail when a larger share of a corpus's lines cannot be read",
+    )
+    flag("--overwrite", action="store_true", help="delete complete outputs of an earlier run")
+    flag("--quiet", action="store_true", help="show no progress")
+    return parser
+
+
+def _count_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _make_options(arguments: argparse.Namespace, beam_flags: Sequence[str]) -> "RunOptions":
+    from pipeline.config import DocumentsConfig, InstancesConfig
+    from pipeline.errors import UsageError
+    from pipeline.run import RunOptions
+
+    try:
+        return RunOptions(
+            stage=arguments.stage,
+            input_dir=arguments.input_dir,
+            output_dir=arguments.output_dir,
+            vocab=arguments.vocab,
+            runner=arguments.runner,
+            num_workers=arguments.num_workers,
+            max_rejected_fraction=arguments.max_rejected_fraction,
+            overwrite=arguments.overwrite,
+            quiet=arguments.quiet,
+            documents=DocumentsConfig(
+                dedup=arguments.dedup, held_out_fraction=arguments.held_out_fraction
+            ),
+            instances=InstancesConfig(
+                seed=arguments.seed,
+                segmenter=arguments.segmenter,
+                dupe_factor=arguments.dupe_factor,
+                masked_lm_prob=arguments.masked_lm_prob,
+            ),
+            beam_flags=tuple(beam_flags),
+        )
+    except ValueError as error:
+        raise UsageError(f"--{error}") from error
+
+
+def _check_beam_flags(others: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Refuses what neither we nor Beam know; left alone, Beam would only warn and run on."""
+    if not others:
+        return
+    from pipeline.beam_graph import known_beam_flags
+    from pipeline.errors import UsageError
+
+    known = known_beam_flags() | set(parser._option_string_actions)
+    before = ""
+    for word in others:
+        name = word.partition("=")[0]
+        if word.startswith("-") and name not in known:
+            nearest = difflib.get_close_matches(name, sorted(known), n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else "; --help lists all flags"
+            raise UsageError(f"unknown flag {name}{hint}")
+        if not word.startswith("-") and (not before.startswith("-") or "=" in before):
+            raise UsageError(f"unexpected argument {word!r}; values go behind a flag")
+        before = word

@@ -1,0 +1,90 @@
+"""Pure exact deduplication: content keys of documents -> which documents lose.
+
+A key block is what one unit knows of its documents, packed: 16 bytes of content hash, and the
+rank of the split above the byte offset in the file. Of equal documents the first in the order
+split (training first), corpus, file name, offset stays.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.records import SPLITS, TRAIN, Unit, document_id
+
+KEY_RANGES: Final = 16
+"""Parts that the keys are dealt into, by their first bits; bounds the memory of one group."""
+
+DUPLICATE: Final = "duplicate"
+DUPLICATE_OF_TRAINING: Final = "duplicate_of_training"
+
+_OFFSET_BITS: Final = 56
+_KEY: Final = np.dtype([("high", "<u8"), ("low", "<u8"), ("place", "<u8")])
+
+KeyArray = npt.NDArray[np.void]
+
+
+class KeyBlock(NamedTuple):
+    """Keys of one unit that fall into one range."""
+
+    unit: Unit
+    keys: bytes
+
+
+class Loser(NamedTuple):
+    """A document that is the copy of another."""
+
+    offset: int
+    reason: str
+    duplicate_of: str
+
+
+def content_key(text: str, split: str, offset: int) -> bytes:
+    """Returns the packed key of one document."""
+    place = SPLITS.index(split) << _OFFSET_BITS | offset
+    return hashlib.blake2b(text.encode(), digest_size=16).digest() + place.to_bytes(8, "little")
+
+
+def block_keys(unit: Unit, keys: Sequence[bytes]) -> Iterator[tuple[int, KeyBlock]]:
+    """Deals the keys of a unit into ranges; yields the range and its block where there is one."""
+    array = np.frombuffer(b"".join(keys), _KEY)
+    ranges = array["high"] % np.uint64(KEY_RANGES)
+    for key_range in np.unique(ranges).tolist():
+        yield key_range, KeyBlock(unit, array[ranges == key_range].tobytes())
+
+
+def find_losers(blocks: Iterable[KeyBlock]) -> Iterator[tuple[int, list[Loser]]]:
+    """Finds the documents of one key range that are copies of another.
+
+    Args:
+      blocks: in any order.
+
+    Yields:
+      The number of a unit and its losers, for each unit that has any.
+    """
+    ordered = sorted(blocks, key=lambda block: block.unit.number)
+    arrays = [np.frombuffer(block.keys, _KEY) for block in ordered]
+    keys = np.concatenate(arrays)
+    owners = np.repeat(np.arange(len(arrays)), [len(array) for array in arrays])
+    splits = keys["place"] >> np.uint64(_OFFSET_BITS)
+    offsets = keys["place"] & np.uint64((1 << _OFFSET_BITS) - 1)
+    order = np.lexsort((offsets, owners, splits, keys["low"], keys["high"]))
+    keys, owners, splits, offsets = keys[order], owners[order], splits[order], offsets[order]
+    is_copy = np.zeros(len(keys), np.bool_)
+    is_copy[1:] = (keys["high"][1:] == keys["high"][:-1]) & (keys["low"][1:] == keys["low"][:-1])
+    winners = np.maximum.accumulate(np.where(is_copy, 0, np.arange(len(keys))))
+    losers: dict[int, list[Loser]] = {}
+    for copy in np.flatnonzero(is_copy).tolist():
+        winner = int(winners[copy])
+        original = ordered[owners[winner]].unit
+        split = SPLITS[splits[winner]]
+        crosses = split == TRAIN and splits[copy] != splits[winner]
+        loser = Loser(
+            int(offsets[copy]),
+            DUPLICATE_OF_TRAINING if crosses else DUPLICATE,
+            document_id(original.corpus, split, original.name, int(offsets[winner])),
+        )
+        losers.setdefault(ordered[owners[copy]].unit.number, []).append(loser)
+    yield from losers.items()

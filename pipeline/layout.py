@@ -1,0 +1,113 @@
+"""Where everything lies below the output directory."""
+
+from typing import NamedTuple
+from urllib.parse import quote
+
+from pipeline import files
+from pipeline.records import HELD_OUT, TRAIN, InputFile, Shard
+from tfrecords_schema import dataset_info
+
+
+class Layout(NamedTuple):
+    """The paths of one output directory."""
+
+    root: str
+
+    @property
+    def documents(self) -> str:
+        """Folder of kept documents."""
+        return files.join(self.root, "documents")
+
+    @property
+    def rejected(self) -> str:
+        """Folder of rejected documents."""
+        return files.join(self.root, "rejected")
+
+    @property
+    def tfrecords(self) -> str:
+        """Folder of shards, complete in itself."""
+        return files.join(self.root, "tfrecords")
+
+    @property
+    def work(self) -> str:
+        """Folder of intermediate files, deleted after success."""
+        return files.join(self.root, "work")
+
+    @property
+    def manifest(self) -> str:
+        """What documents/ holds; written last, so its presence means complete."""
+        return files.join(self.documents, "manifest.json")
+
+    @property
+    def token_counts(self) -> str:
+        """How often each basic token occurs in the training documents."""
+        return files.join(self.documents, "token_counts.json.zst")
+
+    @property
+    def vocab(self) -> str:
+        """The vocabulary that the pipeline learned or was given."""
+        return files.join(self.root, "vocab.txt")
+
+    @property
+    def shard_vocab(self) -> str:
+        """The same vocabulary, beside the shards."""
+        return files.join(self.tfrecords, "vocab.txt")
+
+    @property
+    def dataset_info(self) -> str:
+        """What the shards hold; written last, so its presence means complete."""
+        return files.join(self.tfrecords, dataset_info.FILE_NAME)
+
+    @property
+    def shard_results(self) -> str:
+        """What the units of instances reported."""
+        return files.join(self.work, "shards.json")
+
+    @property
+    def run(self) -> str:
+        """What varies between equal runs: paths, times, versions."""
+        return files.join(self.root, "run.json")
+
+    def chunk(self, input_file: InputFile, index: int) -> str:
+        """One decompressed range of a packed input file."""
+        name = quote(f"{input_file.corpus}/{input_file.name}", safe="")
+        return files.join(self.work, "chunks", f"{name}-{index:05d}.zst")
+
+    def part(self, number: int, total: int) -> str:
+        """The kept documents of one unit."""
+        return files.join(self.documents, _part_name(number, total))
+
+    def rejected_part(self, number: int, total: int) -> str:
+        """The rejected documents of one unit."""
+        return files.join(self.rejected, _part_name(number, total))
+
+    def cleaned(self, number: int, total: int) -> str:
+        """The cleaned documents of one unit, duplicates included."""
+        return files.join(self.work, "cleaned", _part_name(number, total))
+
+    def cleaned_rejected(self, number: int, total: int) -> str:
+        """The documents of one unit that cleaning rejected."""
+        return files.join(self.work, "cleaned_rejected", _part_name(number, total))
+
+    def shard(self, shard: Shard, max_seq_length: int, copy: int) -> str:
+        """The records of one shard at one length; held-out and test sets have one copy."""
+        return files.join(self.tfrecords, shard_name(shard, max_seq_length, copy))
+
+
+def shard_set_name(shard: Shard) -> str:
+    """Returns what the files of a shard's split are called: train, eval-<corpus>, test-<corpus>."""
+    if shard.split == TRAIN:
+        return "train"
+    return f"{'eval' if shard.split == HELD_OUT else 'test'}-{shard.corpus}"
+
+
+def shard_name(shard: Shard, max_seq_length: int, copy: int) -> str:
+    """Returns the name of a shard's file below tfrecords/, such as 128/train-0-00003-of-00016."""
+    stem = shard_set_name(shard)
+    if shard.split == TRAIN:
+        stem += f"-{copy}"
+    return f"{max_seq_length}/{stem}-{shard.index:05d}-of-{shard.total:05d}.tfrecord"
+
+
+def _part_name(number: int, total: int) -> str:
+    return f"part-{number:05d}-of-{total:05d}.jsonl.zst"

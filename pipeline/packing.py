@@ -1,0 +1,135 @@
+"""Pure packing: mask units of documents -> sequences of fixed length, nothing dropped."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from vocab.special_tokens import CLS_ID, PAD_ID, SEP_ID
+
+MAX_UNIT_TOKENS: Final = 8
+"""A word of more tokens is several mask units."""
+
+IntArray = npt.NDArray[np.int64]
+IdArray = npt.NDArray[np.int32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+class TokenStream(NamedTuple):
+    """The tokens of documents one after the other, one [SEP] between two documents.
+
+    Attributes:
+      ids: shape [T].
+      unit_starts: True where a mask unit begins and at every [SEP], shape [T].
+    """
+
+    ids: IdArray
+    unit_starts: BoolArray
+
+
+class Sequences(NamedTuple):
+    """Packed sequences of one length.
+
+    Attributes:
+      token_ids: `[CLS] ... [SEP]`, then [PAD], shape [N, L].
+      word_starts: True where a mask unit, [CLS] or [SEP] begins, shape [N, L].
+    """
+
+    token_ids: IdArray
+    word_starts: BoolArray
+
+
+def join_documents(
+    ids: IdArray, word_starts: BoolArray, document_numbers: npt.NDArray[np.integer]
+) -> TokenStream:
+    """Puts one [SEP] between the tokens of two documents and cuts long words into mask units.
+
+    Args:
+      ids: tokens of all documents, shape [T].
+      word_starts: True where a word begins, shape [T].
+      document_numbers: ascending, shape [T]; every change is a new document.
+
+    Returns:
+      The stream; documents without tokens leave no trace in it.
+    """
+    changes = np.flatnonzero(document_numbers[1:] != document_numbers[:-1]) + 1
+    word_starts = word_starts.copy()
+    word_starts[:1] = True
+    word_starts[changes] = True
+    unit_starts = _cut_long_words(word_starts)
+    return TokenStream(np.insert(ids, changes, SEP_ID), np.insert(unit_starts, changes, True))
+
+
+def join_streams(streams: Sequence[TokenStream]) -> TokenStream:
+    """Puts streams behind each other, one [SEP] between two; empty ones leave no trace."""
+    separator = TokenStream(np.array([SEP_ID], np.int32), np.array([True]))
+    pieces: list[TokenStream] = []
+    for stream in streams:
+        if len(stream.ids):
+            pieces += (separator, stream) if pieces else (stream,)
+    if not pieces:
+        return TokenStream(np.zeros(0, np.int32), np.zeros(0, np.bool_))
+    return TokenStream(*map(np.concatenate, zip(*pieces, strict=True)))
+
+
+def _cut_long_words(word_starts: BoolArray) -> BoolArray:
+    first_tokens = np.flatnonzero(word_starts)
+    lengths = np.diff(first_tokens, append=len(word_starts))
+    places = np.arange(len(word_starts)) - np.repeat(first_tokens, lengths)
+    return places % MAX_UNIT_TOKENS == 0
+
+
+def pack_stream(stream: TokenStream, max_seq_length: int) -> Sequences:
+    """Fills sequences with the tokens of a stream, in order, cut only between mask units.
+
+    A sequence is cut only when the next unit does not fit. A [SEP] between documents that falls
+    on a cut is left out: the sequence's own [SEP] stands there.
+
+    Args:
+      stream: at most MAX_UNIT_TOKENS tokens a unit.
+      max_seq_length: L, with room for [CLS], one unit and [SEP].
+
+    Returns:
+      The sequences. Every token of every document stands in exactly one of them.
+
+    Raises:
+      ValueError: L is too small.
+    """
+    capacity = max_seq_length - 2
+    if capacity < MAX_UNIT_TOKENS:
+        raise ValueError(
+            f"max_seq_length must be at least {MAX_UNIT_TOKENS + 2}, got {max_seq_length}"
+        )
+    begins, ends = _find_cuts(stream, capacity)
+    lengths = ends - begins
+    token_ids = np.full((len(begins), max_seq_length), PAD_ID, np.int32)
+    word_starts = np.zeros((len(begins), max_seq_length), np.bool_)
+    token_ids[:, 0], word_starts[:, 0] = CLS_ID, True
+    rows = np.arange(len(begins))
+    token_ids[rows, lengths + 1], word_starts[rows, lengths + 1] = SEP_ID, True
+    inside = np.zeros(token_ids.shape, np.bool_)
+    inside[:, 1:-1] = np.arange(capacity) < lengths[:, None]
+    sources = np.arange(lengths.sum()) + np.repeat(begins - np.cumsum(lengths) + lengths, lengths)
+    token_ids[inside] = stream.ids[sources]
+    word_starts[inside] = stream.unit_starts[sources]
+    return Sequences(token_ids, word_starts)
+
+
+def _find_cuts(stream: TokenStream, capacity: int) -> tuple[IntArray, IntArray]:
+    """Returns where in the stream each sequence begins and ends, shape [N] each."""
+    unit_begins = np.flatnonzero(stream.unit_starts)
+    unit_ends = np.append(unit_begins[1:], len(stream.ids))
+    is_separator = np.append(stream.ids[unit_begins] == SEP_ID, False)
+    # For every unit that a sequence might begin with: the first unit that does not fit.
+    overflow = np.searchsorted(unit_ends, unit_begins + capacity, side="right")
+    next_first = overflow + is_separator[overflow]
+    firsts: list[int] = []
+    unit = 0
+    while unit < len(next_first):
+        firsts.append(unit)
+        unit = int(next_first[unit])
+    first_units = np.array(firsts, np.int64)
+    last_units = overflow[first_units] - 1
+    last_units -= is_separator[last_units]
+    return unit_begins[first_units], unit_ends[last_units]

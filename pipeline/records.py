@@ -1,0 +1,138 @@
+"""What flows through the pipeline: inputs, units, documents and rejections."""
+
+from collections import Counter
+from typing import NamedTuple
+
+TRAIN, HELD_OUT, TEST = "train", "held_out", "test"
+SPLITS = (TRAIN, HELD_OUT, TEST)
+"""The order in which a duplicate between splits keeps its copy: the training one stays."""
+
+OutcomeCounts = Counter[tuple[str, str, str]]
+"""(corpus, split, outcome) -> documents; outcome is READ, KEPT or a reason of rejection."""
+
+READ, KEPT = "read", "kept"
+
+
+class InputFile(NamedTuple):
+    """One file of a corpus, plain or packed.
+
+    Attributes:
+      corpus: name of a schema in `corpora.CORPORA`.
+      split: one of SPLITS, or "" where each document's line chooses its split.
+      name: normalised file name, the same for zipped and unpacked input.
+      path: where it is.
+      compression: "" (plain), "gz" or "zip".
+      member: name inside the zip, else "".
+      size_bytes: decompressed size; compressed size for gz, which does not tell.
+    """
+
+    corpus: str
+    split: str
+    name: str
+    path: str
+    compression: str
+    member: str
+    size_bytes: int
+
+
+class Unit(NamedTuple):
+    """The lines of one input file whose first bytes lie in one range of it.
+
+    Attributes:
+      corpus: as in InputFile; likewise split and name.
+      index: the how manieth range of its file, from 0.
+      path: the plain file, or the chunk that holds just these lines; "" if there are none.
+      start: offset of the range in the file; for a chunk, of its first line.
+      end: offset behind the range.
+      is_chunk: the path holds these lines and no others.
+      number: place among all units in the order of document ids; -1 until all are known.
+      total: number of all units.
+    """
+
+    corpus: str
+    split: str
+    name: str
+    index: int
+    path: str
+    start: int
+    end: int
+    is_chunk: bool
+    number: int = -1
+    total: int = 0
+
+    @property
+    def order(self) -> tuple[str, str, str, int]:
+        """Sorts units as their document ids do."""
+        return self.corpus, self.split, self.name, self.index
+
+
+class Document(NamedTuple):
+    """One line of a corpus as text."""
+
+    doc_id: str
+    corpus: str
+    split: str
+    upstream_id: str
+    text: str
+
+
+class Rejected(NamedTuple):
+    """A document or line that is not kept, and why."""
+
+    doc_id: str
+    corpus: str
+    split: str
+    upstream_id: str
+    stage: str
+    reason: str
+    text: str | None
+    duplicate_of: str | None
+
+
+class Block(NamedTuple):
+    """One zstd frame of a documents file: documents of one corpus and split.
+
+    Attributes:
+      part: number of the documents file.
+      offset: where its frame begins in the file, in bytes.
+      length: bytes of its frame.
+      corpus: of all its documents; likewise split.
+      documents: how many it holds.
+      text_bytes: UTF-8 bytes of their text.
+    """
+
+    part: int
+    offset: int
+    length: int
+    corpus: str
+    split: str
+    documents: int
+    text_bytes: int
+
+
+class Shard(NamedTuple):
+    """One unit of instances: a share of the blocks of a split.
+
+    Attributes:
+      split: one of SPLITS.
+      corpus: the corpus of a held-out or test shard; "" for training, which mixes all.
+      index: the how manieth of `total`.
+      total: number of shards of this split and corpus.
+      text_bytes: UTF-8 bytes of its text, about.
+    """
+
+    split: str
+    corpus: str
+    index: int
+    total: int
+    text_bytes: int
+
+
+def document_id(corpus: str, split: str, name: str, offset: int) -> str:
+    """Returns the id of the document whose line begins at a byte offset of a file."""
+    return f"{corpus}/{split}/{name}:{offset}"
+
+
+def offset_of(doc_id: str) -> int:
+    """Returns the byte offset that a document id ends with."""
+    return int(doc_id.rpartition(":")[2])

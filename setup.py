@@ -1,0 +1,46 @@
+"""Packaging of chinese-t5s; `--setup_file=./setup.py` ships the same package to Beam workers."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+LIGHT_CORE = [
+    "apache-beam>=2.70,<3",
+    "google-crc32c>=1.5,<2",
+    "jieba>=0.42.1,<0.43",
+    "numpy>=1.26,<3",
+    "orjson>=3.9,<4",
+    "rjieba>=0.2.2,<0.3",
+    "tqdm>=4.66,<5",
+    "zstandard>=0.22,<1",
+]
+# bert4keras 0.9.9 declares keras<=2.3.1, which no resolver can satisfy beside these:
+# it is installed in a second step, `pip install --no-deps bert4keras==0.9.9`.
+VOCAB = ["tensorflow-text>=2.18,<3"]
+TRAIN = ["tensorflow>=2.18,<3", "tf-keras>=2.18,<3", *VOCAB]
+DEV = [
+    "hypothesis>=6.100,<7",
+    "pyright>=1.1.400,<2",
+    "pytest>=8,<10",
+    "pytest-timeout>=2.3,<3",
+    "ruff>=0.14,<1",
+]
+
+setup(
+    name="chinese-t5s",
+    version="0.1.0",
+    description="From nlp_chinese_corpus to masked-LM TFRecords and t5s, a Chinese language model",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.13",
+    packages=find_packages(include=["pipeline", "vocab", "tfrecords_schema"]),
+    install_requires=LIGHT_CORE,
+    extras_require={"vocab": VOCAB, "train": TRAIN, "dev": DEV},
+    entry_points={
+        "console_scripts": [
+            "build-vocab = vocab.cli:main",
+            "t5s-pipeline = pipeline.cli:main",
+        ]
+    },
+)

@@ -1,0 +1,211 @@
+"""Text -> basic tokens, as BERT's uncased models cut it, over whole arrays of code points.
+
+A basic token is a single CJK character or punctuation mark, or a word: a longest run of other
+characters. Lower-casing, canonical decomposition and the dropping of accents, control and format
+characters happen on the way, and every code point remembers the character it came from.
+
+Source of the rules: bert4keras 0.9.9, `Tokenizer._tokenize` with `do_lower_case=True`, which
+follows google-research/bert, `tokenization.py`, `BasicTokenizer`.
+"""
+
+import unicodedata
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+CodeArray = npt.NDArray[np.uint32]
+BoolArray = npt.NDArray[np.bool_]
+
+_UNSEEN, _DROP, _SPACE, _SINGLE, _LETTER = range(5)
+_ONE_TO_MANY: Final = 0x110000
+_REORDERED: Final = 0x110001
+_NOTHING: Final = 0x110002
+_CJK_RANGES: Final = (
+    (0x4E00, 0x9FFF),
+    (0x3400, 0x4DBF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F),
+    (0x2B820, 0x2CEAF),
+    (0xF900, 0xFAFF),
+    (0x2F800, 0x2FA1F),
+)
+
+
+class BasicTokens(NamedTuple):
+    """The code points that survive, in order, white space and dropped characters left out.
+
+    Attributes:
+      codes: folded code points, shape [C].
+      positions: index of the character of the text that each came from, shape [C].
+      starts: index into `codes` at which each basic token begins, shape [B].
+      ends: index into `codes` behind each basic token, shape [B].
+      is_word: False for a single CJK character or punctuation mark, shape [B].
+    """
+
+    codes: CodeArray
+    positions: IntArray
+    starts: IntArray
+    ends: IntArray
+    is_word: BoolArray
+
+    def words(self) -> list[str]:
+        """Returns the basic tokens that are words, as strings, in order."""
+        folded = decode_codes(self.codes)
+        starts, ends = self.starts[self.is_word], self.ends[self.is_word]
+        return [folded[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+
+def split_basic_tokens(text: str) -> BasicTokens:
+    """Cuts a text into basic tokens."""
+    codes, positions = _fold_text(text)
+    kinds = _look_up_kinds(codes)
+    kept = kinds != _DROP
+    codes, positions, kinds = codes[kept], positions[kept], kinds[kept]
+    is_letter = kinds == _LETTER
+    continues = np.zeros(len(codes), np.bool_)
+    continues[1:] = is_letter[1:] & is_letter[:-1]
+    starts_word = is_letter & ~continues
+    begins = starts_word | (kinds == _SINGLE)
+    ends_word = is_letter.copy()
+    ends_word[:-1] &= ~continues[1:]
+    finishes = ends_word | (kinds == _SINGLE)
+    starts = np.flatnonzero(begins)
+    return BasicTokens(codes, positions, starts, np.flatnonzero(finishes) + 1, is_letter[starts])
+
+
+def encode_codes(text: str) -> CodeArray:
+    """Returns the code points of a text; lone surrogates stand for themselves."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def decode_codes(codes: CodeArray) -> str:
+    """Undoes `encode_codes`."""
+    return codes.tobytes().decode("utf-32-le", "surrogatepass")
+
+
+def is_cjk(code: int) -> bool:
+    """Tells whether a code point is a CJK ideograph, which is always a token of its own."""
+    return any(first <= code <= last for first, last in _CJK_RANGES)
+
+
+def is_punctuation(char: str) -> bool:
+    """Tells whether a character is punctuation, which is always a token of its own."""
+    ascii_sign = char.isascii() and char.isprintable() and not char.isalnum() and char != " "
+    return ascii_sign or unicodedata.category(char).startswith("P")
+
+
+# --- Folding: lower case, canonical decomposition, nonspacing marks dropped ---
+
+# Filled as code points turn up: most of Unicode never does.
+_folded = np.zeros(0x110000, np.uint32)
+_is_folded = np.zeros(0x110000, np.bool_)
+_expansions: dict[int, CodeArray] = {}
+
+
+def _fold_text(text: str) -> tuple[CodeArray, IntArray]:
+    """Returns folded code points and the index of the character each one came from."""
+    original = _settle_final_sigma(text)
+    unseen = original[~_is_folded[original]]
+    if len(unseen):
+        for code in np.unique(unseen).tolist():
+            _folded[code] = _fold_code(code)
+            _is_folded[code] = True
+    codes = _folded[original]
+    positions = np.arange(len(codes))
+    if codes.max(initial=0) < _ONE_TO_MANY:
+        return codes, positions
+    if (codes == _REORDERED).any():
+        return _fold_in_canonical_order(original)
+    kept = codes != _NOTHING
+    return _expand(original[kept], codes[kept], positions[kept])
+
+
+def _settle_final_sigma(text: str) -> CodeArray:
+    """Returns code points in which a capital sigma, whose lower case hangs on its place, is low."""
+    codes = encode_codes(text)
+    if "Σ" not in text:
+        return codes
+    # İ is the only character whose lower case is longer; i stands in for it to keep the places.
+    lowered = encode_codes(text.replace("İ", "i").lower())
+    return np.where(codes == ord("Σ"), lowered, codes)
+
+
+def _fold_code(code: int) -> int:
+    """Returns the one folded code point, or a mark that there are none, many or a special order."""
+    decomposed = unicodedata.normalize("NFD", chr(code).lower())
+    folded = [char for char in decomposed if unicodedata.category(char) != "Mn"]
+    if any(unicodedata.combining(char) for char in folded):
+        return _REORDERED
+    if not folded:
+        return _NOTHING
+    if len(folded) > 1:
+        _expansions[code] = encode_codes("".join(folded))
+        return _ONE_TO_MANY
+    return ord(folded[0])
+
+
+def _expand(
+    original: CodeArray, codes: CodeArray, positions: IntArray
+) -> tuple[CodeArray, IntArray]:
+    """Puts the several code points of a decomposed character, such as a Hangul syllable, in."""
+    many = np.flatnonzero(codes == _ONE_TO_MANY)
+    expansions = [_expansions[code] for code in original[many].tolist()]
+    counts = np.ones(len(codes), np.int64)
+    counts[many] = [len(expansion) for expansion in expansions]
+    expanded = np.repeat(codes, counts)
+    if expansions:
+        expanded[expanded == _ONE_TO_MANY] = np.concatenate(expansions)
+    return expanded, np.repeat(positions, counts)
+
+
+def _fold_in_canonical_order(original: CodeArray) -> tuple[CodeArray, IntArray]:
+    """Folds a text with marks that are kept but change places, by the definition, slowly.
+
+    Canonical order (The Unicode Standard, section 3.11): runs of characters whose combining class
+    is not 0 are sorted by it, stably. Such texts are very rare: Hangul tone marks, musical signs.
+    """
+    ordered: list[tuple[str, int]] = []
+    run: list[tuple[str, int]] = []
+    for position, code in enumerate(original.tolist()):
+        for char in unicodedata.normalize("NFD", chr(code).lower()):
+            if not unicodedata.combining(char):
+                ordered += sorted(run, key=lambda pair: unicodedata.combining(pair[0]))
+                run.clear()
+                ordered.append((char, position))
+            else:
+                run.append((char, position))
+    ordered += sorted(run, key=lambda pair: unicodedata.combining(pair[0]))
+    kept = [pair for pair in ordered if unicodedata.category(pair[0]) != "Mn"]
+    return encode_codes("".join(char for char, _ in kept)), np.array(
+        [position for _, position in kept], np.int64
+    )
+
+
+# --- Kinds of folded code points ---
+
+_kinds = np.zeros(0x110000, np.uint8)
+
+
+def _look_up_kinds(codes: CodeArray) -> npt.NDArray[np.uint8]:
+    kinds = _kinds[codes]
+    unseen = codes[kinds == _UNSEEN]
+    if len(unseen):
+        for code in np.unique(unseen).tolist():
+            _kinds[code] = _kind_of(chr(code))
+        kinds = _kinds[codes]
+    return kinds
+
+
+def _kind_of(char: str) -> int:
+    if is_cjk(ord(char)) or is_punctuation(char):
+        return _SINGLE
+    category = unicodedata.category(char)
+    if char in " \n\r\t" or category == "Zs":
+        return _SPACE
+    if char in "\0\ufffd" or category in ("Cc", "Cf"):
+        return _DROP
+    # What str.split() takes for white space beyond that: line and paragraph separators.
+    return _SPACE if char.isspace() else _LETTER

@@ -1,0 +1,78 @@
+"""vocab.txt: one token a line, its id the number of the line, counted from 0."""
+
+import hashlib
+from collections.abc import Sequence
+
+from vocab.special_tokens import SPECIAL_TOKENS
+
+
+def format_vocab(tokens: Sequence[str]) -> bytes:
+    """Returns the bytes of vocab.txt: UTF-8, a line feed behind every token."""
+    return "".join(token + "\n" for token in tokens).encode()
+
+
+def digest_vocab(tokens: Sequence[str]) -> str:
+    """Returns the sha256 of the bytes of vocab.txt, in hex."""
+    return hashlib.sha256(format_vocab(tokens)).hexdigest()
+
+
+def parse_vocab(data: bytes, name: str, size: int | None = None) -> list[str]:
+    """Reads and checks a vocabulary file.
+
+    Args:
+      data: the bytes of the file.
+      name: what error messages call the file.
+      size: the number of entries it must have, if any number will not do.
+
+    Returns:
+      The tokens; their ids are their places.
+
+    Raises:
+      ValueError: the file is no vocabulary of this project; says which line, why and what to do.
+    """
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise ValueError(f"{name}, line 1: begins with a byte-order mark; save it as plain UTF-8")
+    lines = data.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    tokens: list[str] = []
+    first_lines: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        token = _parse_line(line, f"{name}, line {number}")
+        if token in first_lines:
+            raise ValueError(
+                f"{name}, line {number}: {token!r} stands in line {first_lines[token]} already; "
+                "every token must stand once"
+            )
+        first_lines[token] = number
+        tokens.append(token)
+    _check_special_tokens(tokens, first_lines, name)
+    if size is not None and len(tokens) != size:
+        raise ValueError(f"{name}: has {len(tokens)} entries, {size} are needed")
+    return tokens
+
+
+def _parse_line(line: bytes, place: str) -> str:
+    if line.endswith(b"\r"):
+        raise ValueError(f"{place}: ends as on Windows (CR LF); save it with plain line feeds")
+    try:
+        token = line.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{place}: is not UTF-8 ({error.reason})") from error
+    # Not str.isspace: U+2028 is an entry of Google's Chinese BERT vocabulary.
+    if not token or any(char in token for char in " \t\v\f"):
+        raise ValueError(f"{place}: {token!r} is empty or has white space; one token a line")
+    return token
+
+
+def _check_special_tokens(
+    tokens: Sequence[str], first_lines: dict[str, int], name: str
+) -> None:
+    for number, special in enumerate(SPECIAL_TOKENS, start=1):
+        if tokens[number - 1 : number] != [special]:
+            found = first_lines.get(special)
+            where = f"stands in line {found}" if found else "is missing"
+            raise ValueError(
+                f"{name}, line {number}: must be {special}, which {where}; the first "
+                f"{len(SPECIAL_TOKENS)} lines are those of Chinese BERT"
+            )

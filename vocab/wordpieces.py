@@ -1,0 +1,82 @@
+"""Counted words -> word pieces, by tensorflow-text's learner.
+
+The learner is one pure Python file inside tensorflow-text. It is loaded by itself, so that neither
+TensorFlow nor its start-up time and memory come along.
+"""
+
+import importlib.util
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+_LEARNER_FILE: Final = "tools/wordpiece_vocab/wordpiece_tokenizer_learner_lib.py"
+_MAX_INPUT_WORDS: Final = 100_000
+_MAX_ALPHABET: Final = 500
+
+INSTALL_HINT: Final = (
+    "learning a vocabulary needs tensorflow-text; install it with\n"
+    "    pip install 'chinese-t5s[vocab]'\n"
+    "or give a finished vocabulary with --vocab=vocab.txt (build-vocab derive makes one from "
+    "Google's Chinese BERT vocabulary)"
+)
+
+
+class LearnerMissingError(Exception):
+    """tensorflow-text is not installed; the message says what to do."""
+
+
+def check_learner() -> Path:
+    """Returns where the learner is, without importing anything.
+
+    Raises:
+      LearnerMissingError: tensorflow-text is not installed.
+    """
+    spec = importlib.util.find_spec("tensorflow_text")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        path = Path(folder) / _LEARNER_FILE
+        if path.is_file():
+            return path
+    raise LearnerMissingError(INSTALL_HINT)
+
+
+def learn_pieces(word_counts: Mapping[str, int], size: int) -> list[str]:
+    """Learns about `size` word pieces.
+
+    Args:
+      word_counts: how often each word occurs; the 100,000 most frequent are looked at.
+      size: pieces wanted; a small corpus gives fewer.
+
+    Returns:
+      At most `size` pieces, the alphabet first, then the others, the most frequent first.
+
+    Raises:
+      LearnerMissingError: tensorflow-text is not installed.
+
+    Source: tensorflow-text, `wordpiece_tokenizer_learner_lib.learn`.
+    """
+    if not word_counts or size < 1:
+        return []
+    learner = _load_learner(check_learner())
+    words = sorted(word_counts.items(), key=_most_frequent_first)[:_MAX_INPUT_WORDS]
+    pieces: Iterable[str] = learner.learn(
+        words,
+        size,
+        reserved_tokens=[],
+        lower_thresh=2,
+        max_unique_chars=min(_MAX_ALPHABET, size // 4),
+    )
+    return list(pieces)[:size]
+
+
+def _most_frequent_first(item: tuple[str, int]) -> tuple[int, str]:
+    token, count = item
+    return -count, token
+
+
+def _load_learner(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("wordpiece_tokenizer_learner_lib", path)
+    assert spec is not None and spec.loader is not None
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
