@@ -7,7 +7,6 @@ through a shuffle.
     instances: shards -> build -> results
 """
 
-import argparse
 import dataclasses
 import operator
 from collections import Counter
@@ -15,7 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+    _BeamArgumentParser,  # pyright: ignore[reportPrivateUsage]
+)
 from apache_beam.runners.runner import PipelineState
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
@@ -29,7 +31,6 @@ from pipeline.manifest import Manifest
 from pipeline.records import Block, InputFile, OutcomeCounts, Shard, Unit
 from pipeline.units import number_units
 from vocab.counting import TokenCounts
-
 
 LOCAL = "local"
 
@@ -68,9 +69,10 @@ class _RunUnitsFn(beam.DoFn):
             return
         yield from self._results(self._run.submit(unit))
 
-    def finish_bundle(self) -> Iterator[WindowedValue]:
+    # Beam takes what finish_bundle yields, though its signature says None.
+    def finish_bundle(self) -> Any:
         for result in self._results(self._run.finish()):
-            yield WindowedValue(result, MIN_TIMESTAMP, [GlobalWindow()])
+            yield WindowedValue(result, MIN_TIMESTAMP, (GlobalWindow(),))
 
     def _results(self, finished: Iterable[tuple[Any, Any]]) -> Iterator[Any]:
         for unit, result in finished:
@@ -78,7 +80,7 @@ class _RunUnitsFn(beam.DoFn):
             yield result
 
 
-class RunUnits(beam.PTransform):
+class RunUnits(beam.PTransform[Any, Any]):
     """Units -> their results, one each."""
 
     def __init__(self, stage: Stage, local: bool) -> None:
@@ -86,10 +88,11 @@ class RunUnits(beam.PTransform):
         self._stage = stage
         self._local = local
 
-    def expand(self, units: Any) -> Any:
+    def expand(self, input_or_inputs: Any) -> Any:
+        """Spreads the units over the workers and runs them."""
         # Breaks fusion, so that a cluster spreads the units; names and numbers are all it moves.
         return (
-            units
+            input_or_inputs
             | "SpreadUnits" >> beam.Reshuffle()
             | "RunUnit" >> beam.ParDo(_RunUnitsFn(self._stage, self._local))
         )
@@ -269,7 +272,7 @@ def run_graph(build: Callable[[beam.Pipeline], None], runner: str, beam_flags: l
         if known is not None:
             raise known from error
         raise
-    if state != PipelineState.DONE:
+    if str(state) != PipelineState.DONE:
         raise RunError(f"the {name} job ended as {state}; its own log says why")
 
 
@@ -277,7 +280,7 @@ def known_beam_flags() -> set[str]:
     """Returns the names of all flags that Beam's options understand, with their dashes."""
     flags: set[str] = set()
     for options in PipelineOptions.__subclasses__():
-        parser = argparse.ArgumentParser(add_help=False)
-        options._add_argparse_args(parser)
+        parser = _BeamArgumentParser(add_help=False)
+        options._add_argparse_args(parser)  # pyright: ignore[reportPrivateUsage]
         flags.update(option for action in parser._actions for option in action.option_strings)
     return flags

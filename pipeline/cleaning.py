@@ -16,7 +16,9 @@ TOO_LITTLE_CHINESE: Final = "too_little_chinese"
 
 # --- Edits ---
 
-_ENTITY: Final = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|&nbsp")
+_ENTITY: Final = re.compile(
+    r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|&nbsp"
+)
 
 
 def unescape_entities(text: str) -> str:

@@ -1,8 +1,8 @@
 """Errors that a user can cause and mend.
 
-    PipelineError
-    ├── UsageError    wrong flags or paths; nothing was started (exit code 2)
-    └── RunError      the run could not be finished (exit code 1)
+PipelineError
+├── UsageError    wrong flags or paths; nothing was started (exit code 2)
+└── RunError      the run could not be finished (exit code 1)
 """
 
 

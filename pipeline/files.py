@@ -7,7 +7,7 @@ import os
 import posixpath
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
@@ -45,7 +45,7 @@ def write_bytes(path: str, data: bytes) -> None:
 
 
 @contextmanager
-def finished_or_absent(path: str) -> Iterator[IO[bytes]]:
+def finished_or_absent(path: str) -> Generator[IO[bytes]]:
     """Opens a file that appears under its name only when it is complete.
 
     It is written beside its place and renamed at the end; after an error nothing is left.

@@ -1,7 +1,7 @@
 """The unit function of instances: blocks of documents -> one shard at every length and copy.
 
-    blocks -> words -> token stream -> sequences of 128 -> masks -> records
-                                    -> sequences of 512 -> masks -> records
+blocks -> words -> token stream -> sequences of 128 -> masks -> records
+                                -> sequences of 512 -> masks -> records
 """
 
 import hashlib

@@ -68,10 +68,10 @@ class Layout(NamedTuple):
         """What varies between equal runs: paths, times, versions."""
         return files.join(self.root, "run.json")
 
-    def chunk(self, input_file: InputFile, index: int) -> str:
+    def chunk(self, input_file: InputFile, ordinal: int) -> str:
         """One decompressed range of a packed input file."""
         name = quote(f"{input_file.corpus}/{input_file.name}", safe="")
-        return files.join(self.work, "chunks", f"{name}-{index:05d}.zst")
+        return files.join(self.work, "chunks", f"{name}-{ordinal:05d}.zst")
 
     def part(self, number: int, total: int) -> str:
         """The kept documents of one unit."""
@@ -106,7 +106,7 @@ def shard_name(shard: Shard, max_seq_length: int, copy: int) -> str:
     stem = shard_set_name(shard)
     if shard.split == TRAIN:
         stem += f"-{copy}"
-    return f"{max_seq_length}/{stem}-{shard.index:05d}-of-{shard.total:05d}.tfrecord"
+    return f"{max_seq_length}/{stem}-{shard.ordinal:05d}-of-{shard.total:05d}.tfrecord"
 
 
 def _part_name(number: int, total: int) -> str:

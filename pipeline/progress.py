@@ -1,23 +1,26 @@
 """One tqdm bar a stage of a local run: bytes done and in all, MB/s, time left."""
 
+from typing import Any
+
 from tqdm import tqdm
 
-_bars: dict[str, "tqdm[None]"] = {}
+_bar: "tqdm[Any] | None" = None
 _quiet = False
 
 
 def start(quiet: bool) -> None:
-    """Forgets the bars of an earlier run."""
+    """Begins a run, with or without bars."""
     global _quiet
     stop()
     _quiet = quiet
 
 
 def advance(stage: str, done_bytes: int, total_bytes: int) -> None:
-    """Moves the bar of a stage, which its first step opens."""
-    bar = _bars.get(stage)
-    if bar is None:
-        bar = tqdm(
+    """Moves the bar of a stage; its first step closes the bar of the stage before."""
+    global _bar
+    if _bar is None or _bar.desc != stage:
+        stop()
+        _bar = tqdm(
             total=total_bytes,
             desc=stage,
             unit="B",
@@ -25,14 +28,13 @@ def advance(stage: str, done_bytes: int, total_bytes: int) -> None:
             disable=_quiet,
             mininterval=0.5,
         )
-        _bars[stage] = bar
-    bar.update(done_bytes)
-    if bar.total is not None and bar.n >= bar.total:
-        bar.close()
+        _bar.desc = stage
+    _bar.update(done_bytes)
 
 
 def stop() -> None:
-    """Closes all bars."""
-    for bar in _bars.values():
-        bar.close()
-    _bars.clear()
+    """Closes the bar, if there is one."""
+    global _bar
+    if _bar is not None:
+        _bar.close()
+        _bar = None

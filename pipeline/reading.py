@@ -4,7 +4,7 @@ import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, BinaryIO, Final, NamedTuple, cast
 
@@ -54,8 +54,10 @@ def find_inputs(input_dir: str) -> Inputs:
         raise UsageError(f"--input_dir={input_dir}: no such directory")
     listed = sorted(files.list_files(input_dir))
     if not listed:
-        raise UsageError(f"--input_dir={input_dir}: is empty or no directory; it should hold "
-                         "the zips or unpacked files of nlp_chinese_corpus")
+        raise UsageError(
+            f"--input_dir={input_dir}: is empty or no directory; it should hold "
+            "the zips or unpacked files of nlp_chinese_corpus"
+        )
     recognised: list[InputFile] = []
     ignored: list[str] = []
     for path, size in listed:
@@ -139,7 +141,7 @@ def _refuse_doubles(inputs: list[InputFile]) -> None:
 
 
 @contextmanager
-def open_decompressed(input_file: InputFile) -> Iterator[IO[bytes]]:
+def open_decompressed(input_file: InputFile) -> Generator[IO[bytes]]:
     """Opens an input file, a gz file or a zip member as a stream of plain bytes.
 
     Raises:
@@ -171,29 +173,28 @@ def split_into_chunks(input_file: InputFile, unit_bytes: int, layout: Layout) ->
     """
     with open_decompressed(input_file) as stream:
         chunks, size = _write_chunks(stream, input_file, unit_bytes, layout)
-    packed = units.ranges_of(input_file, size, unit_bytes)
     return [
-        unit._replace(path=path, start=start, is_chunk=True)
-        for unit in packed
-        for path, start in [chunks.get(unit.index, ("", unit.start))]
+        unit._replace(path=path, chunk_offset=offset)
+        for unit in units.ranges_of(input_file, size, unit_bytes)
+        for path, offset in [chunks.get(unit.ordinal, ("", unit.start))]
     ]
 
 
 def _write_chunks(
     stream: IO[bytes], input_file: InputFile, unit_bytes: int, layout: Layout
 ) -> tuple[dict[int, tuple[str, int]], int]:
-    """Returns path and first offset of each chunk by index, and the decompressed size."""
+    """Returns path and first offset of each chunk by ordinal, and the decompressed size."""
     chunks: dict[int, tuple[str, int]] = {}
     compressor = zstandard.ZstdCompressor(level=_CHUNK_LEVEL)
     position = 0
     rest = stream.read(_PIECE_BYTES)
     while rest:
-        index = position // unit_bytes
-        path = layout.chunk(input_file, index)
-        chunks[index] = path, position
+        ordinal = position // unit_bytes
+        path = layout.chunk(input_file, ordinal)
+        chunks[ordinal] = path, position
         with files.finished_or_absent(path) as file, compressor.stream_writer(file) as chunk:
             rest, position = _copy_lines(
-                stream, rest, position, (index + 1) * unit_bytes, cast("IO[bytes]", chunk)
+                stream, rest, position, (ordinal + 1) * unit_bytes, cast("IO[bytes]", chunk)
             )
     return chunks, position
 
@@ -219,14 +220,15 @@ def read_lines(unit: Unit) -> Iterator[tuple[int, bytes]]:
     if not unit.path:
         return
     with files.open_for_reading(unit.path) as file:
-        if unit.is_chunk:
-            stream = zstandard.ZstdDecompressor().stream_reader(file)
-            lines = io.BufferedReader(cast("Any", stream), _PIECE_BYTES)
-            position = unit.start
-        else:
+        if unit.chunk_offset is None:
             position = _seek_line(file, unit.start)
             lines = file
-        while position < unit.end or unit.is_chunk:
+        else:
+            stream = zstandard.ZstdDecompressor().stream_reader(file)
+            lines = io.BufferedReader(cast("Any", stream), _PIECE_BYTES)
+            position = unit.chunk_offset
+        # Every line of a chunk begins inside its range, and so does the end of this loop.
+        while position < unit.end:
             line = lines.readline()
             if not line:
                 return

@@ -40,11 +40,12 @@ class Unit(NamedTuple):
 
     Attributes:
       corpus: as in InputFile; likewise split and name.
-      index: the how manieth range of its file, from 0.
+      ordinal: the how manieth range of its file, from 0.
       path: the plain file, or the chunk that holds just these lines; "" if there are none.
-      start: offset of the range in the file; for a chunk, of its first line.
+      start: offset of the range in the decompressed file.
       end: offset behind the range.
-      is_chunk: the path holds these lines and no others.
+      chunk_offset: offset in the decompressed file of the first line of a chunk; None for a
+        plain file.
       number: place among all units in the order of document ids; -1 until all are known.
       total: number of all units.
     """
@@ -52,18 +53,18 @@ class Unit(NamedTuple):
     corpus: str
     split: str
     name: str
-    index: int
+    ordinal: int
     path: str
     start: int
     end: int
-    is_chunk: bool
+    chunk_offset: int | None
     number: int = -1
     total: int = 0
 
     @property
     def order(self) -> tuple[str, str, str, int]:
         """Sorts units as their document ids do."""
-        return self.corpus, self.split, self.name, self.index
+        return self.corpus, self.split, self.name, self.ordinal
 
 
 class Document(NamedTuple):
@@ -116,14 +117,14 @@ class Shard(NamedTuple):
     Attributes:
       split: one of SPLITS.
       corpus: the corpus of a held-out or test shard; "" for training, which mixes all.
-      index: the how manieth of `total`.
+      ordinal: the how manieth of `total`.
       total: number of shards of this split and corpus.
       text_bytes: UTF-8 bytes of its text, about.
     """
 
     split: str
     corpus: str
-    index: int
+    ordinal: int
     total: int
     text_bytes: int
 

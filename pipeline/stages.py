@@ -1,9 +1,9 @@
 """The unit functions: files in, files and a small result out. No Beam.
 
-    split     InputFile -> Units                         (packed input only writes chunks)
-    clean     Unit -> work/cleaned, keys of the documents
-    finish    Unit, its losers -> documents/, rejected/, blocks, token counts
-    shard     Shard -> tfrecords/<length>/..., counts     (see instances.py)
+split     InputFile -> Units                         (packed input only writes chunks)
+clean     Unit -> work/cleaned, keys of the documents
+finish    Unit, its losers -> documents/, rejected/, blocks, token counts
+shard     Shard -> tfrecords/<length>/..., counts     (see instances.py)
 """
 
 from collections import Counter
@@ -81,9 +81,7 @@ def clean_unit(unit: Unit, config: DocumentsConfig, layout: Layout) -> Cleaned:
     return Cleaned(unit, outcomes, list(dedup.block_keys(unit, keys)) if with_keys else [])
 
 
-def _clean_lines(
-    unit: Unit, config: DocumentsConfig
-) -> Iterator[tuple[int, Document | Rejected]]:
+def _clean_lines(unit: Unit, config: DocumentsConfig) -> Iterator[tuple[int, Document | Rejected]]:
     """Yields the offset of every line that is not blank, and what became of it."""
     corpus = corpora.CORPORA[unit.corpus]
     for offset, raw_line in reading.read_lines(unit):
@@ -98,15 +96,19 @@ def _clean_lines(
         parsed = corpora.parse_line(line, corpus)
         if isinstance(parsed, corpora.LineFault):
             text = line.decode(errors="backslashreplace")
-            yield offset, Rejected(
-                doc_id, corpus.name, split, "", READ_STAGE, parsed.reason, text, None
+            yield (
+                offset,
+                Rejected(doc_id, corpus.name, split, "", READ_STAGE, parsed.reason, text, None),
             )
             continue
         text = cleaning.clean_text(parsed.text)
         reason = cleaning.find_reason_to_reject(text, corpus.name, config)
         if reason:
-            yield offset, Rejected(
-                doc_id, corpus.name, split, parsed.upstream_id, CLEAN_STAGE, reason, text, None
+            yield (
+                offset,
+                Rejected(
+                    doc_id, corpus.name, split, parsed.upstream_id, CLEAN_STAGE, reason, text, None
+                ),
             )
         else:
             yield offset, Document(doc_id, corpus.name, split, parsed.upstream_id, text)

@@ -14,13 +14,13 @@ def ranges_of(input_file: InputFile, size_bytes: int, unit_bytes: int) -> list[U
             input_file.corpus,
             input_file.split,
             input_file.name,
-            index,
+            ordinal,
             input_file.path,
             start,
             min(start + unit_bytes, size_bytes),
-            is_chunk=False,
+            chunk_offset=None,
         )
-        for index, start in enumerate(range(0, max(size_bytes, 1), unit_bytes))
+        for ordinal, start in enumerate(range(0, max(size_bytes, 1), unit_bytes))
     ]
 
 
@@ -41,7 +41,7 @@ def plan_shards(blocks: Sequence[Block], shard_text_bytes: int) -> list[Shard]:
     for group, size in sorted(text_bytes.items()):
         # A shard without a block would be an empty file.
         total = max(1, min(round(size / shard_text_bytes), block_counts[group]))
-        shards += [Shard(*group, index, total, size // total) for index in range(total)]
+        shards += [Shard(*group, ordinal, total, size // total) for ordinal in range(total)]
     return shards
 
 
@@ -54,7 +54,7 @@ def deal_blocks(blocks: Iterable[Block], shard: Shard, seed: int) -> list[Block]
     group = (shard.split, shard.corpus)
     members = [block for block in blocks if _shard_group(block) == group]
     members.sort(key=lambda block: _draw(seed, f"block {block.part}:{block.offset}"))
-    return members[shard.index :: shard.total]
+    return members[shard.ordinal :: shard.total]
 
 
 def seed_of(seed: int, name: str) -> int:
@@ -74,5 +74,3 @@ def is_held_out(line: bytes, fraction: float) -> bool:
     """Chooses a fixed share of a corpus that ships no held-out file, by the bytes of the line."""
     draw = int.from_bytes(hashlib.blake2b(line, digest_size=8).digest(), "little")
     return draw < fraction * 2.0**64
-
-

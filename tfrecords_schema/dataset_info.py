@@ -1,4 +1,4 @@
-"""dataset_info.json: what the shards beside it are. Written last, so its presence means complete."""
+"""dataset_info.json: what the shards are. Written last, so its presence means complete."""
 
 import dataclasses
 import json

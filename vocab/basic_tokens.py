@@ -55,7 +55,9 @@ class BasicTokens(NamedTuple):
         """Returns the basic tokens that are words, as strings, in order."""
         folded = decode_codes(self.codes)
         starts, ends = self.starts[self.is_word], self.ends[self.is_word]
-        return [folded[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        return [
+            folded[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+        ]
 
 
 def split_basic_tokens(text: str) -> BasicTokens:

@@ -25,9 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="build-vocab", description=__doc__, allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser(prog="build-vocab", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="learn | derive")
     learn = commands.add_parser(
         "learn", help="from cleaned documents, as the pipeline writes them", allow_abbrev=False

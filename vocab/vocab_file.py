@@ -65,9 +65,7 @@ def _parse_line(line: bytes, place: str) -> str:
     return token
 
 
-def _check_special_tokens(
-    tokens: Sequence[str], first_lines: dict[str, int], name: str
-) -> None:
+def _check_special_tokens(tokens: Sequence[str], first_lines: dict[str, int], name: str) -> None:
     for number, special in enumerate(SPECIAL_TOKENS, start=1):
         if tokens[number - 1 : number] != [special]:
             found = first_lines.get(special)

@@ -11,7 +11,9 @@ from types import ModuleType
 from typing import Any, Final
 
 _LEARNER_FILE: Final = "tools/wordpiece_vocab/wordpiece_tokenizer_learner_lib.py"
-_MAX_INPUT_WORDS: Final = 100_000
+_MAX_INPUT_WORDS: Final = 30_000
+_MAX_WORD_CHARS: Final = 20
+"""The learner's time grows with the square of a word's length; longer runs are addresses, codes."""
 _MAX_ALPHABET: Final = 500
 
 INSTALL_HINT: Final = (
@@ -44,7 +46,8 @@ def learn_pieces(word_counts: Mapping[str, int], size: int) -> list[str]:
     """Learns about `size` word pieces.
 
     Args:
-      word_counts: how often each word occurs; the 100,000 most frequent are looked at.
+      word_counts: how often each word occurs; the 30,000 most frequent of at most 20 characters
+        are looked at.
       size: pieces wanted; a small corpus gives fewer.
 
     Returns:
@@ -55,15 +58,19 @@ def learn_pieces(word_counts: Mapping[str, int], size: int) -> list[str]:
 
     Source: tensorflow-text, `wordpiece_tokenizer_learner_lib.learn`.
     """
-    if not word_counts or size < 1:
-        return []
     learner = _load_learner(check_learner())
-    words = sorted(word_counts.items(), key=_most_frequent_first)[:_MAX_INPUT_WORDS]
+    short = (item for item in word_counts.items() if len(item[0]) <= _MAX_WORD_CHARS)
+    words = sorted(short, key=_most_frequent_first)[:_MAX_INPUT_WORDS]
+    if not words:
+        return []
+    # A threshold so high that fewer than a quarter of the pieces are whole words is too high.
+    highest_threshold = words[min(size // 4, len(words) - 1)][1]
     pieces: Iterable[str] = learner.learn(
         words,
         size,
         reserved_tokens=[],
-        lower_thresh=2,
+        upper_thresh=highest_threshold,
+        lower_thresh=min(2, highest_threshold),
         max_unique_chars=min(_MAX_ALPHABET, size // 4),
     )
     return list(pieces)[:size]
