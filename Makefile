@@ -22,6 +22,7 @@ $(INSTALLED): setup.py constraints.txt
 	  if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; \
 	  then exec $$python -m venv $(VENV); fi; \
 	done; echo "No Python 3.11 or 3.12 with venv was found; install one and try again." >&2; exit 1
+	@echo 'Installing into .venv: about 3 GB with TensorFlow, some minutes.'
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,dev]'
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps bert4keras==0.9.9
@@ -35,6 +36,10 @@ test: lint
 
 test-fast: lint
 	$(BIN)/python -m pytest -m "not slow"
+
+bench: $(INSTALLED)
+	time $(BIN)/python -m pipeline --input_dir='$(CORPUS)' --output_dir=build/bench --overwrite
+	$(BIN)/python -m benchmarks.proof build/bench
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

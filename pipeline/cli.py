@@ -1,10 +1,12 @@
 """Raw nlp_chinese_corpus -> cleaned documents, a vocabulary, masked-LM TFRecords.
 
-Flags of Apache Beam may stand beside those listed here.
+The stage `documents` cleans and deduplicates, `instances` makes vocabulary and TFRecords of what it
+left; `all` (default) is both. Flags of Apache Beam may stand beside those listed here.
 """
 
 import argparse
 import difflib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -13,23 +15,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeline.run import RunOptions
 
+_STAGES = ("all", "documents", "instances")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0 when done, 1 when the run failed, 2 for wrong usage."""
     parser = _make_parser()
-    arguments, others = parser.parse_known_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    # Only the first word can name a stage: a later one may be the value of a flag of Beam's.
+    stage = words.pop(0) if words and not words[0].startswith("-") else "all"
+    if stage not in _STAGES:
+        parser.error(f"unknown stage {stage!r}; stages are {', '.join(_STAGES)}")
+    arguments, others = parser.parse_known_args(words)
 
     from pipeline import run, table
     from pipeline.errors import PipelineError, UsageError
 
+    logging.getLogger().addFilter(_is_no_false_alarm)
     try:
         _check_beam_flags(others, parser)
-        options = _make_options(arguments, others)
+        options = _make_options(stage, arguments, others)
         facts = run.run(options)
     except UsageError as error:
         return _fail(error, 2)
     except PipelineError as error:
         return _fail(error, 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted; nothing half-written is left", 130)
     if facts.ignored:
         print(f"Files of no known corpus, not read: {', '.join(facts.ignored)}\n")
     print(table.format_documents(facts.manifest))
@@ -40,7 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _fail(error: Exception, exit_code: int) -> int:
+def _is_no_false_alarm(record: logging.LogRecord) -> bool:
+    """Drops what Beam says when it is installed without its Google Cloud extra."""
+    return "apitools not found" not in record.getMessage()
+
+
+def _fail(error: object, exit_code: int) -> int:
     print(f"pipeline: {error}", file=sys.stderr)
     return exit_code
 
@@ -48,16 +65,10 @@ def _fail(error: Exception, exit_code: int) -> int:
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline",
+        usage="%(prog)s [all | documents | instances] --output_dir=DIR [flags]",
         description=__doc__,
         allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument(
-        "stage",
-        nargs="?",
-        choices=("all", "documents", "instances"),
-        default="all",
-        help="documents: clean and deduplicate; instances: vocabulary and TFRecords",
     )
     flag = parser.add_argument
     flag("--input_dir", help="directory of upstream's zips or of unpacked files")
@@ -91,14 +102,16 @@ def _count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _make_options(arguments: argparse.Namespace, beam_flags: Sequence[str]) -> "RunOptions":
+def _make_options(
+    stage: str, arguments: argparse.Namespace, beam_flags: Sequence[str]
+) -> "RunOptions":
     from pipeline.config import DocumentsConfig, InstancesConfig
     from pipeline.errors import UsageError
     from pipeline.run import RunOptions
 
     try:
         return RunOptions(
-            stage=arguments.stage,
+            stage=stage,
             input_dir=arguments.input_dir,
             output_dir=arguments.output_dir,
             vocab=arguments.vocab,

@@ -4,6 +4,7 @@ One pool serves all stages of a run, so that workers start once and keep their d
 """
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -25,7 +26,12 @@ def start(num_workers: int) -> None:
     if num_workers > 1:
         # Spawned, not forked: Beam runs threads, which a fork would not survive.
         context = multiprocessing.get_context("spawn")
-        _pool = ProcessPoolExecutor(num_workers, mp_context=context)
+        _pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_ignore_interrupt)
+
+
+def _ignore_interrupt() -> None:
+    """Leaves Ctrl-C to the launcher, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def stop() -> None:
@@ -80,6 +86,9 @@ def _noting_errors(get_result: Callable[[], Any]) -> Any:
     except PipelineError as error:
         _first_error = _first_error or error
         raise
+    except OSError as error:
+        _first_error = _first_error or RunError(str(error))
+        raise _first_error from error
     except BrokenProcessPool as error:
         _first_error = _first_error or RunError(
             "a worker process ended abruptly (out of memory, or killed); start again, with a "

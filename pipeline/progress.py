@@ -1,5 +1,6 @@
 """One tqdm bar a stage of a local run: bytes done and in all, MB/s, time left."""
 
+import sys
 from typing import Any
 
 from tqdm import tqdm
@@ -30,6 +31,13 @@ def advance(stage: str, done_bytes: int, total_bytes: int) -> None:
         )
         _bar.desc = stage
     _bar.update(done_bytes)
+
+
+def announce(step: str) -> None:
+    """Names a step that has no bar."""
+    if not _quiet:
+        stop()
+        tqdm.write(step, file=sys.stderr)
 
 
 def stop() -> None:

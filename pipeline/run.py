@@ -257,6 +257,7 @@ def _make_instances(
 
 
 def _learn_vocab(layout: Layout) -> bytes:
+    progress.announce(f"vocabulary: learning {VOCAB_SIZE:,} entries")
     counts = TokenCounts.from_bytes(files.read_bytes(layout.token_counts))
     return format_vocab(select_tokens(counts, learn_pieces))
 
@@ -286,7 +287,7 @@ def _read_manifest(layout: Layout) -> Manifest:
 
 def _write_run_facts(options: RunOptions, layout: Layout, started: float) -> None:
     """Writes what varies between runs of equal outputs."""
-    packages = ("chinese-t5s", "apache-beam", "numpy", "orjson", "rjieba", "jieba", "zstandard")
+    packages = ("apache-beam", "numpy", "orjson", "rjieba", "jieba", "zstandard")
     facts = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "seconds": round(time.time() - started, 1),

@@ -85,10 +85,10 @@ def _clean_lines(unit: Unit, config: DocumentsConfig) -> Iterator[tuple[int, Doc
     """Yields the offset of every line that is not blank, and what became of it."""
     corpus = corpora.CORPORA[unit.corpus]
     for offset, raw_line in reading.read_lines(unit):
-        line = raw_line.strip()
+        line = raw_line.rstrip(b"\r\n")
         if offset == 0:
             line = line.removeprefix(b"\xef\xbb\xbf")
-        if not line:
+        if not line or line.isspace():
             continue
         held_out = not unit.split and units.is_held_out(line, config.held_out_fraction)
         split = unit.split or (HELD_OUT if held_out else TRAIN)

@@ -1,0 +1,71 @@
+"""Corpora for tests: the bundled one, and small ones written on the spot."""
+
+import gzip
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+BUNDLED = Path(__file__).parent / "data" / "nlp_chinese_corpus"
+
+# The zips as upstream ships them: name of the zip, folder of the bundled corpus, folder inside.
+UPSTREAM_ZIPS = (
+    ("wiki_zh_2019.zip", "wiki2019zh", "wiki_zh/"),
+    ("new2016zh.zip", "news2016zh", ""),
+    ("baike2018qa.zip", "baike2018qa", ""),
+    ("webtext2019zh.zip", "webtext2019zh", ""),
+    ("translation2019zh.zip", "translation2019zh", ""),
+)
+
+
+@pytest.fixture(scope="session")
+def bundled_corpus() -> Path:
+    """The corpus that ships with the project, unpacked."""
+    return BUNDLED
+
+
+@pytest.fixture(scope="session")
+def zipped_corpus(tmp_path_factory) -> Path:
+    """The same corpus as upstream's five zips."""
+    folder = tmp_path_factory.mktemp("zips")
+    for zip_name, source, inside in UPSTREAM_ZIPS:
+        with zipfile.ZipFile(folder / zip_name, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted((BUNDLED / source).rglob("*")):
+                if path.is_file():
+                    archive.write(path, inside + path.relative_to(BUNDLED / source).as_posix())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mixed_corpus(tmp_path_factory) -> Path:
+    """The same corpus under other folder names, partly as .gz."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for path in sorted(BUNDLED.rglob("*")):
+        if path.is_file():
+            target = folder / "somewhere" / "else" / path.relative_to(BUNDLED)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if "train" in path.name:
+                with gzip.open(f"{target}.gz", "wb") as file:
+                    file.write(path.read_bytes())
+            else:
+                shutil.copy(path, target)
+    return folder
+
+
+@pytest.fixture
+def write_lines(tmp_path):
+    """Writes lines, objects as JSON and bytes as they are, to a file below input/."""
+
+    def write(name: str, lines: list) -> Path:
+        path = tmp_path / "input" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        encoded = [
+            line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False).encode()
+            for line in lines
+        ]
+        path.write_bytes(b"".join(line + b"\n" for line in encoded))
+        return tmp_path / "input"
+
+    return write

@@ -1,0 +1,50 @@
+"""Who may import whom: data moves one way, and so do imports."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OURS = ("pipeline", "tfrecords_schema", "vocab")
+MAY_IMPORT = {
+    "pipeline": {"pipeline", "tfrecords_schema", "vocab"},
+    "tfrecords_schema": {"tfrecords_schema"},
+    "vocab": {"vocab"},
+}
+# Beam stays at the rim; files.py asks it for cloud storage only.
+MAY_IMPORT_BEAM = {"pipeline/beam_graph.py", "pipeline/files.py"}
+SEGMENTERS = {"rjieba", "jieba"}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Returns the top-level packages that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+MODULES = sorted(
+    path.relative_to(ROOT).as_posix() for package in OURS for path in (ROOT / package).glob("*.py")
+)
+
+
+def test_all_packages_have_modules():
+    assert {module.partition("/")[0] for module in MODULES} == set(OURS)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_imports_only_allowed_packages(module):
+    found = imports_of(ROOT / module)
+    assert found & set(OURS) <= MAY_IMPORT[module.partition("/")[0]]
+    assert "tensorflow" not in found and "tensorflow_text" not in found
+    assert "apache_beam" not in found or module in MAY_IMPORT_BEAM
+    assert not found & SEGMENTERS or module == "pipeline/segmentation.py"
+
+
+def test_beam_is_where_it_is_expected():
+    assert {m for m in MODULES if "apache_beam" in imports_of(ROOT / m)} == MAY_IMPORT_BEAM

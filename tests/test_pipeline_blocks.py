@@ -1,0 +1,200 @@
+import io
+import subprocess
+import sys
+
+import orjson
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.blocks import BlockWriter, FrameWriter, read_block, read_rows
+from pipeline.records import HELD_OUT, SPLITS, TEST, TRAIN, Block, Document, Rejected
+
+SEPARATORS = "\u2028\u2029\x85\x1c\x1d\x1e\x0b\x0c\r\n\0\x7f"
+"""What str.splitlines takes for line ends, and other characters that formats trip over."""
+
+texts = st.one_of(st.text(max_size=20), st.text(alphabet=SEPARATORS + '文"\\', max_size=8))
+splits = st.sampled_from(SPLITS)
+
+
+def document_of(text, split=TRAIN, offset=0):
+    return Document(f"plain/{split}/a:{offset}", "plain", split, "", text)
+
+
+documents = st.lists(st.builds(document_of, texts, splits, st.integers(0, 1 << 50)), max_size=25)
+
+
+def write_blocks(rows, block_text_bytes=20, part=3):
+    """Returns the bytes of the file, its blocks, and the documents of each as the writer said."""
+    file = io.BytesIO()
+    writer = BlockWriter(file, part, block_text_bytes)
+    ended = [block for block in map(writer.write, rows) if block]
+    ended += writer.close()
+    return file.getvalue(), writer.blocks, ended
+
+
+def decompress_as_stream(data):
+    with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as stream:
+        return stream.read()
+
+
+@settings(max_examples=100, deadline=None)
+@given(documents, st.integers(1, 60))
+def test_read_block_gives_back_the_documents_of_every_block(rows, block_text_bytes):
+    data, blocks, ended = write_blocks(rows, block_text_bytes)
+    file = io.BytesIO(data)
+    assert [read_block(file, block) for block in blocks] == ended
+    assert [read_block(file, block) for block in reversed(blocks)] == ended[::-1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(documents, st.integers(1, 60))
+def test_blocks_are_of_one_split_and_describe_themselves(rows, block_text_bytes):
+    data, blocks, ended = write_blocks(rows, block_text_bytes)
+    offset = 0
+    for block, members in zip(blocks, ended, strict=True):
+        text_bytes = [len(document.text.encode()) for document in members]
+        assert {document.split for document in members} == {block.split}
+        assert block == Block(
+            3, offset, block.length, "plain", block.split, len(members), sum(text_bytes)
+        )
+        # A block ends with the document that fills it.
+        assert sum(text_bytes[:-1]) < block_text_bytes
+        offset += block.length
+    assert offset == len(data) or not blocks
+
+
+@settings(max_examples=100, deadline=None)
+@given(documents, st.integers(1, 60))
+def test_blocks_hold_every_document_once_in_order_of_each_split(rows, block_text_bytes):
+    _, blocks, ended = write_blocks(rows, block_text_bytes)
+    for split in SPLITS:
+        written = [document for document in rows if document.split == split]
+        of_split = [
+            members for block, members in zip(blocks, ended, strict=True) if block.split == split
+        ]
+        assert [document for members in of_split for document in members] == written
+        full = [members for members in of_split[:-1]]
+        sizes = [sum(len(document.text.encode()) for document in members) for members in full]
+        assert all(size >= block_text_bytes for size in sizes)
+
+
+def test_block_writer_returns_documents_of_the_block_that_a_document_completes():
+    writer = BlockWriter(io.BytesIO(), 0, 6)
+    first, other, second, last = (
+        document_of("文", offset=0),
+        document_of("文", HELD_OUT, 1),
+        document_of("文", offset=2),
+        document_of("文", TEST, 3),
+    )
+    assert writer.write(first) == []
+    assert writer.write(other) == []
+    assert writer.write(second) == [first, second]
+    assert writer.write(last) == []
+    assert list(writer.close()) == [[other], [last]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(documents, st.integers(1, 60))
+def test_file_of_many_frames_is_one_zstd_file_of_json_lines(rows, block_text_bytes):
+    data, _, ended = write_blocks(rows, block_text_bytes)
+    lines = decompress_as_stream(data).split(b"\n")
+    assert lines.pop() == b""
+    assert [orjson.loads(line) for line in lines] == [
+        document._asdict() for members in ended for document in members
+    ]
+
+
+def test_read_rows_gives_back_the_rows_of_a_whole_file(tmp_path):
+    rows = [document_of(f"文{at}{SEPARATORS}", offset=at) for at in range(9)]
+    data, blocks, _ = write_blocks(rows)
+    path = tmp_path / "part.jsonl.zst"
+    path.write_bytes(data)
+    assert len(blocks) == 9
+    assert [Document(**row) for row in read_rows(str(path))] == rows
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+def test_documents_with_line_separators_read_back_as_one_line_each(separator):
+    rows = [document_of(f"甲{separator}乙"), document_of(separator, offset=9)]
+    data, (block,), _ = write_blocks(rows, 1_000)
+    assert read_block(io.BytesIO(data), block) == rows
+    assert decompress_as_stream(data).count(b"\n") == 2
+
+
+def test_block_writer_without_documents_writes_file_that_decompresses_to_nothing(tmp_path):
+    data, blocks, ended = write_blocks([])
+    (tmp_path / "empty.zst").write_bytes(data)
+    assert data and (blocks, ended) == ([], [])
+    assert decompress_as_stream(data) == b""
+    assert list(read_rows(str(tmp_path / "empty.zst"))) == []
+
+
+def test_frame_writer_ends_a_frame_when_its_rows_are_big_enough():
+    rejected = [
+        Rejected(f"plain/train/a:{at}", "plain", TRAIN, "", "clean", "too_short", text, None)
+        for at, text in enumerate(["文", None, "\u2028"])
+    ]
+    line_bytes = len(orjson.dumps(rejected[0]._asdict())) + 1
+    file = io.BytesIO()
+    writer = FrameWriter(file, line_bytes)
+    sizes = []
+    for row in rejected:
+        writer.write(row)
+        sizes.append(len(file.getvalue()))
+    writer.close()
+    data = file.getvalue()
+    # The second row is shorter: null takes 4 bytes, "文" takes 5.
+    assert 0 < sizes[0] == sizes[1] < sizes[2] == len(data)
+    assert decompress_as_stream(data) == b"".join(
+        orjson.dumps(row._asdict()) + b"\n" for row in rejected
+    )
+    second_frame = zstandard.ZstdDecompressor().decompress(data[sizes[0] :])
+    assert [orjson.loads(line)["text"] for line in second_frame.splitlines()] == [None, "\u2028"]
+
+
+def test_frame_writer_reports_offset_and_length_of_each_frame():
+    file = io.BytesIO()
+    writer = FrameWriter(file, 1 << 20)
+    places = []
+    for text in ("甲", "乙" * 500, "丙"):
+        writer.write(document_of(text))
+        places.append(writer.end_frame())
+    writer.close()
+    data = file.getvalue()
+    assert places[0][0] == 0 and sum(places[-1]) == len(data)
+    found = [
+        orjson.loads(zstandard.ZstdDecompressor().decompress(data[offset : offset + length]))
+        for offset, length in places
+    ]
+    assert [row["text"] for row in found] == ["甲", "乙" * 500, "丙"]
+
+
+def test_frame_writer_without_rows_writes_one_empty_frame():
+    file = io.BytesIO()
+    FrameWriter(file, 10).close()
+    assert file.getvalue() and decompress_as_stream(file.getvalue()) == b""
+
+
+def test_files_put_behind_each_other_are_one_file(tmp_path):
+    first, _, _ = write_blocks([document_of("甲")])
+    nothing, _, _ = write_blocks([])
+    last, _, _ = write_blocks([document_of("乙")])
+    (tmp_path / "all.zst").write_bytes(first + nothing + last + nothing)
+    assert [row["text"] for row in read_rows(str(tmp_path / "all.zst"))] == ["甲", "乙"]
+
+
+def test_same_rows_make_same_bytes_in_another_process():
+    code = (
+        "import io, sys, hashlib; from pipeline.blocks import BlockWriter\n"
+        "from pipeline.records import Document\n"
+        "file = io.BytesIO(); writer = BlockWriter(file, 3, 20)\n"
+        "for at in range(30): writer.write(Document('a', 'plain', 'train', '', '文' * at))\n"
+        "list(writer.close()); sys.stdout.write(hashlib.sha256(file.getvalue()).hexdigest())"
+    )
+    digests = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+        for _ in range(2)
+    }
+    assert len(digests) == 1 and len(digests.pop()) == 64

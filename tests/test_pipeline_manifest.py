@@ -1,0 +1,119 @@
+import hashlib
+import json
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import RunError
+from pipeline.manifest import Manifest, load_manifest, parse_manifest
+from pipeline.records import HELD_OUT, KEPT, READ, TRAIN, Block
+
+CONFIG = {"dedup": "exact", "min_chars": {"plain": 8}, "held_out_fraction": 0.01, "名": "文"}
+OUTCOMES = {
+    ("plain", TRAIN, READ): 10,
+    ("plain", TRAIN, KEPT): 7,
+    ("plain", TRAIN, "too_short"): 3,
+    ("wiki2019zh", HELD_OUT, READ): 1,
+    ("wiki2019zh", HELD_OUT, KEPT): 1,
+}
+BLOCKS = [
+    Block(0, 0, 50, "plain", TRAIN, 3, 300),
+    Block(0, 50, 60, "plain", TRAIN, 4, 410),
+    Block(2, 0, 9, "wiki2019zh", HELD_OUT, 1, 20),
+    Block(10, 0, 9, "wiki2019zh", TRAIN, 1, 20),
+]
+
+
+def manifest_of(outcomes=OUTCOMES, blocks=BLOCKS):
+    return Manifest(CONFIG, 11, Counter(outcomes), list(blocks))
+
+
+def test_manifest_round_trips():
+    assert parse_manifest(manifest_of().to_json(), "manifest.json") == manifest_of()
+
+
+def test_manifest_without_documents_round_trips():
+    manifest = manifest_of({}, [])
+    assert parse_manifest(manifest.to_json(), "manifest.json") == manifest
+
+
+names = st.text(min_size=1, max_size=5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.dictionaries(st.tuples(names, names, names), st.integers(1, 1 << 50), max_size=6),
+    st.lists(
+        st.builds(
+            Block,
+            *[st.integers(0, 1 << 50)] * 3,
+            corpus=names,
+            split=names,
+            documents=st.integers(),
+            text_bytes=st.integers(),
+        ),
+        max_size=6,
+    ),
+)
+def test_manifest_of_any_counts_and_blocks_round_trips_in_order(outcomes, blocks):
+    parsed = parse_manifest(manifest_of(outcomes, blocks).to_json(), "manifest.json")
+    assert parsed == manifest_of(outcomes, sorted(blocks))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.permutations(sorted(OUTCOMES.items())), st.permutations(BLOCKS))
+def test_manifest_has_same_bytes_whatever_the_arrival_order(outcomes, blocks):
+    assert manifest_of(dict(outcomes), blocks).to_json() == manifest_of().to_json()
+
+
+def test_manifest_is_json_with_named_fields_and_a_line_a_block():
+    data = manifest_of().to_json()
+    assert json.loads(data) == {
+        "format_version": 1,
+        "config": CONFIG,
+        "parts": 11,
+        "outcomes": {
+            "plain": {"train": {"kept": 7, "read": 10, "too_short": 3}},
+            "wiki2019zh": {"held_out": {"kept": 1, "read": 1}},
+        },
+        "block_fields": list(Block._fields),
+        "blocks": [list(block) for block in BLOCKS],
+    }
+    assert data.endswith(b"\n")
+    assert '[0, 50, 60, "plain", "train", 4, 410],' in data.decode().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("data", "found"), [(b'{"format_version": 2}', "2"), (b'{"parts": 1}', "None")]
+)
+def test_parse_manifest_refuses_other_format_and_says_what_to_do(data, found):
+    with pytest.raises(RunError) as raised:
+        parse_manifest(data, "out/documents/manifest.json")
+    assert str(raised.value) == (
+        f"out/documents/manifest.json: format {found}, this program reads 1; "
+        "make the documents again with --overwrite"
+    )
+
+
+def test_load_manifest_reads_the_file_of_this_digest(tmp_path):
+    path, data = tmp_path / "manifest.json", manifest_of().to_json()
+    path.write_bytes(data)
+    assert load_manifest(str(path), hashlib.sha256(data).hexdigest()) == manifest_of()
+
+
+def test_load_manifest_refuses_file_of_other_digest(tmp_path):
+    path, data = tmp_path / "manifest.json", manifest_of().to_json()
+    path.write_bytes(data)
+    with pytest.raises(RunError) as raised:
+        load_manifest(str(path), hashlib.sha256(data + b"\n").hexdigest())
+    assert str(raised.value) == f"{path}: has changed since the run began; start again"
+
+
+def test_load_manifest_reads_again_when_path_is_the_same_and_digest_is_new(tmp_path):
+    path = tmp_path / "manifest.json"
+    for manifest in (manifest_of(), manifest_of(blocks=BLOCKS[:1])):
+        path.write_bytes(manifest.to_json())
+        digest = hashlib.sha256(manifest.to_json()).hexdigest()
+        assert load_manifest(str(path), digest) == manifest

@@ -1,0 +1,212 @@
+from itertools import chain
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.packing import TokenStream, join_documents, join_streams, pack_stream
+from vocab.special_tokens import CLS_ID, PAD_ID, SEP_ID, UNK_ID
+
+FIRST_ID = 106
+LENGTHS = (10, 16, 128)
+
+token_ids = st.sampled_from([UNK_ID, FIRST_ID, 107, 5_000, 13_685])
+words = st.lists(token_ids, min_size=1, max_size=30)
+documents = st.lists(words, max_size=12)
+corpora = st.lists(documents, max_size=6)
+
+
+def arrays_of(corpus):
+    """Documents as lists of words, words as lists of ids -> ids, word starts, document numbers."""
+    ids, starts, numbers = [], [], []
+    for number, document in enumerate(corpus):
+        for word in document:
+            ids += word
+            starts += [True] + [False] * (len(word) - 1)
+            numbers += [number] * len(word)
+    return np.array(ids, np.int32), np.array(starts, np.bool_), np.array(numbers, np.int64)
+
+
+def stream_of(corpus):
+    return join_documents(*arrays_of(corpus))
+
+
+def units_of(document):
+    return [word[at : at + 8] for word in document for at in range(0, len(word), 8)]
+
+
+def pack_plainly(corpus, max_seq_length):
+    """Returns (token ids, word starts) of every sequence, one unit after the other."""
+    sequences, ids, starts = [], [], []
+
+    def flush():
+        padding = max_seq_length - 2 - len(ids)
+        sequences.append(
+            (
+                [CLS_ID, *ids, SEP_ID, *[PAD_ID] * padding],
+                [True, *starts, True, *[False] * padding],
+            )
+        )
+        ids.clear()
+        starts.clear()
+
+    for document in corpus:
+        for place, unit in enumerate(units_of(document)):
+            separated = place == 0 and bool(ids)
+            if len(ids) + separated + len(unit) > max_seq_length - 2:
+                flush()
+            elif separated:
+                ids.append(SEP_ID)
+                starts.append(True)
+            ids += unit
+            starts += [True] + [False] * (len(unit) - 1)
+    if ids:
+        flush()
+    return sequences
+
+
+def as_lists(sequences):
+    return list(zip(sequences.token_ids.tolist(), sequences.word_starts.tolist(), strict=True))
+
+
+def contents_of(sequences):
+    """Ids between [CLS] and the last [SEP] of every sequence."""
+    rows = []
+    for row in sequences.token_ids.tolist():
+        last = max(place for place, token_id in enumerate(row) if token_id == SEP_ID)
+        assert set(row[last + 1 :]) <= {PAD_ID}
+        rows.append(row[1:last])
+    return rows
+
+
+@settings(max_examples=150, deadline=None)
+@given(corpora, st.sampled_from(LENGTHS))
+def test_pack_stream_equals_packing_unit_by_unit(corpus, max_seq_length):
+    assert as_lists(pack_stream(stream_of(corpus), max_seq_length)) == pack_plainly(
+        corpus, max_seq_length
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(corpora, st.sampled_from(LENGTHS))
+def test_pack_stream_loses_no_token(corpus, max_seq_length):
+    rows = contents_of(pack_stream(stream_of(corpus), max_seq_length))
+    packed = [token_id for row in rows for token_id in row if token_id != SEP_ID]
+    assert packed == list(chain.from_iterable(chain.from_iterable(corpus)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(corpora, st.sampled_from(LENGTHS))
+def test_pack_stream_cuts_no_unit(corpus, max_seq_length):
+    sequences = pack_stream(stream_of(corpus), max_seq_length)
+    lengths = []
+    for ids, starts in as_lists(sequences):
+        for token_id, start in zip(ids, starts, strict=True):
+            if token_id in (CLS_ID, SEP_ID, PAD_ID):
+                assert start == (token_id != PAD_ID)
+            elif start:
+                lengths.append(1)
+            else:
+                lengths[-1] += 1
+    assert lengths == [len(unit) for document in corpus for unit in units_of(document)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(corpora, st.sampled_from(LENGTHS))
+def test_pack_stream_puts_no_separator_beside_another_or_at_an_edge(corpus, max_seq_length):
+    for row in contents_of(pack_stream(stream_of(corpus), max_seq_length)):
+        assert row and row[0] != SEP_ID and row[-1] != SEP_ID
+        assert [SEP_ID, SEP_ID] not in [row[at : at + 2] for at in range(len(row))]
+
+
+def test_pack_stream_of_two_short_documents_separates_them_once():
+    sequences = pack_stream(stream_of([[[200, 201], [202]], [], [[203]]]), 16)
+    assert as_lists(sequences) == [
+        (
+            [CLS_ID, 200, 201, 202, SEP_ID, 203, SEP_ID, *[PAD_ID] * 9],
+            [True, True, False, True, True, True, True, *[False] * 9],
+        )
+    ]
+
+
+def test_pack_stream_leaves_out_separator_that_would_end_a_full_sequence():
+    first = [[200 + number] for number in range(14)]
+    sequences = pack_stream(stream_of([first, [[300]]]), 16)
+    assert sequences.token_ids.tolist() == [
+        [CLS_ID, *range(200, 214), SEP_ID],
+        [CLS_ID, 300, SEP_ID, *[PAD_ID] * 13],
+    ]
+
+
+def test_pack_stream_leaves_out_separator_before_a_unit_that_does_not_fit():
+    first = [[200 + number] for number in range(12)]
+    sequences = pack_stream(stream_of([first, [[300, 301]]]), 16)
+    assert sequences.token_ids.tolist() == [
+        [CLS_ID, *range(200, 212), SEP_ID, PAD_ID, PAD_ID],
+        [CLS_ID, 300, 301, SEP_ID, *[PAD_ID] * 12],
+    ]
+
+
+def test_pack_stream_moves_word_that_would_be_cut_to_the_next_sequence():
+    sequences = pack_stream(stream_of([[[201] * 8, [202] * 7, [203]]]), 16)
+    assert sequences.token_ids.tolist() == [
+        [CLS_ID, *[201] * 8, SEP_ID, *[PAD_ID] * 6],
+        [CLS_ID, *[202] * 7, 203, SEP_ID, *[PAD_ID] * 6],
+    ]
+
+
+def test_pack_stream_of_one_unit_that_fills_the_sequence_has_no_padding():
+    sequences = pack_stream(stream_of([[[200] * 8]]), 10)
+    assert as_lists(sequences) == [([CLS_ID, *[200] * 8, SEP_ID], [True, True, *[False] * 7, True])]
+
+
+@pytest.mark.parametrize("max_seq_length", [0, 2, 9])
+def test_pack_stream_refuses_length_without_room_for_a_unit(max_seq_length):
+    with pytest.raises(ValueError, match=f"max_seq_length must be .*10, got {max_seq_length}$"):
+        pack_stream(stream_of([[[200]]]), max_seq_length)
+
+
+@pytest.mark.parametrize("corpus", [[], [[]], [[], [], []]])
+def test_pack_stream_without_tokens_makes_no_sequence(corpus):
+    sequences = pack_stream(stream_of(corpus), 128)
+    assert sequences.token_ids.shape == sequences.word_starts.shape == (0, 128)
+    assert (sequences.token_ids.dtype, sequences.word_starts.dtype) == (np.int32, np.bool_)
+
+
+def test_join_documents_marks_units_separators_and_parts_of_long_words():
+    stream = stream_of([[[200] * 17, [201]], [[202, 203]]])
+    assert stream.ids.tolist() == [*[200] * 17, 201, SEP_ID, 202, 203]
+    assert np.flatnonzero(stream.unit_starts).tolist() == [0, 8, 16, 17, 18, 19]
+
+
+def test_join_documents_begins_a_unit_at_every_document_even_inside_a_word():
+    ids = np.array([200, 201, 202], np.int32)
+    stream = join_documents(ids, np.zeros(3, np.bool_), np.array([4, 4, 9]))
+    assert stream.ids.tolist() == [200, 201, SEP_ID, 202]
+    assert stream.unit_starts.tolist() == [True, False, True, True]
+
+
+def test_join_documents_leaves_its_arguments_as_they_are():
+    ids, starts = np.array([200, 201], np.int32), np.array([False, False])
+    join_documents(ids, starts, np.array([0, 1]))
+    assert ids.tolist() == [200, 201]
+    assert starts.tolist() == [False, False]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(corpora, max_size=4))
+def test_join_streams_equals_stream_of_all_documents(parts):
+    joined = join_streams([stream_of(part) for part in parts])
+    whole = stream_of(list(chain.from_iterable(parts)))
+    assert joined.ids.tolist() == whole.ids.tolist()
+    assert joined.unit_starts.tolist() == whole.unit_starts.tolist()
+    assert (joined.ids.dtype, joined.unit_starts.dtype) == (np.int32, np.bool_)
+
+
+def test_join_streams_separates_streams_once_and_skips_empty_ones():
+    empty = TokenStream(np.zeros(0, np.int32), np.zeros(0, np.bool_))
+    first, second = stream_of([[[200, 201]]]), stream_of([[[202]]])
+    joined = join_streams([empty, first, empty, empty, second, empty])
+    assert joined.ids.tolist() == [200, 201, SEP_ID, 202]
+    assert joined.unit_starts.tolist() == [True, False, True, True]
