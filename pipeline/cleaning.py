@@ -7,6 +7,7 @@ function that returns whether its reason holds.
 import html
 import re
 from collections.abc import Callable
+from html.entities import html5
 from typing import Final
 
 from pipeline.config import DocumentsConfig
@@ -27,11 +28,19 @@ def unescape_entities(text: str) -> str:
     A missing semicolon is forgiven for `&nbsp` only: `&copy=1` in an address is no entity.
     """
     while "&" in text:
-        unescaped = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+        unescaped = _ENTITY.sub(_decode_entity, text)
         if unescaped == text:
             break
         text = unescaped
     return text
+
+
+def _decode_entity(entity: re.Match[str]) -> str:
+    name = entity[0][1:]
+    if name.startswith("#"):
+        return html.unescape(entity[0])
+    # Not html.unescape: it would read the longest known beginning of an unknown name.
+    return html5.get(name, entity[0])
 
 
 _BLOCK_TAGS: Final = (

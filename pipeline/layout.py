@@ -1,7 +1,7 @@
 """Where everything lies below the output directory."""
 
+import hashlib
 from typing import NamedTuple
-from urllib.parse import quote
 
 from pipeline import files
 from pipeline.records import HELD_OUT, TRAIN, InputFile, Shard
@@ -70,8 +70,8 @@ class Layout(NamedTuple):
 
     def chunk(self, input_file: InputFile, ordinal: int) -> str:
         """One decompressed range of a packed input file."""
-        name = quote(f"{input_file.corpus}/{input_file.name}", safe="")
-        return files.join(self.work, "chunks", f"{name}-{ordinal:05d}.zst")
+        digest = hashlib.blake2b(input_file.name.encode(), digest_size=16).hexdigest()
+        return files.join(self.work, "chunks", f"{input_file.corpus}-{digest}-{ordinal:05d}.zst")
 
     def part(self, number: int, total: int) -> str:
         """The kept documents of one unit."""

@@ -19,7 +19,7 @@ from pipeline.records import InputFile, Unit
 _PIECE_BYTES: Final = 1 << 20
 _CHUNK_LEVEL: Final = 1  # chunks are read once and deleted
 _TEXT_SUFFIXES: Final = (".json", ".jsonl", ".txt", ".ndjson")
-_PROBE_BYTES: Final = 1 << 20
+_PROBE_LINE_BYTES: Final = 1 << 24
 _ENCRYPTED: Final = 1  # general purpose bit 0 of a zip member
 _BROKEN: Final = (
     zipfile.BadZipFile,
@@ -81,7 +81,7 @@ def find_inputs(input_dir: str) -> Inputs:
 
 def _candidates(path: str, name: str, size: int) -> Iterator[InputFile]:
     """Yields the plain files that a file is or holds, their corpora still unknown."""
-    if name.startswith(".") or "/." in name:
+    if _is_hidden(name):
         return
     if name.endswith(".zip"):
         try:
@@ -92,13 +92,17 @@ def _candidates(path: str, name: str, size: int) -> Iterator[InputFile]:
                 f"{path}: is no zip file or cut off ({error}); download it again"
             ) from error
         for member in members:
-            if not member.is_dir() and not member.filename.startswith("__MACOSX/"):
+            if not member.is_dir() and not _is_hidden(member.filename):
                 inner = member.filename
                 yield InputFile("", "", inner, path, "zip", inner, member.file_size)
     elif name.endswith(".gz"):
         yield InputFile("", "", name.removesuffix(".gz"), path, "gz", "", size)
     else:
         yield InputFile("", "", name, path, "", "", size)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def _recognise(candidate: InputFile) -> InputFile | None:
@@ -117,8 +121,9 @@ def _recognise_by_keys(candidate: InputFile) -> corpora.Corpus | None:
     if "." in last_part and not last_part.lower().endswith(_TEXT_SUFFIXES):
         return None
     with open_decompressed(candidate) as stream:
-        head = stream.read(_PROBE_BYTES)
-    for line in head.removeprefix(b"\xef\xbb\xbf").splitlines()[:_PROBE_LINES]:
+        lines = [stream.readline(_PROBE_LINE_BYTES) for _ in range(_PROBE_LINES)]
+    lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
+    for line in lines:
         try:
             record = orjson.loads(line)
         except orjson.JSONDecodeError:

@@ -62,9 +62,9 @@ class Unit(NamedTuple):
     total: int = 0
 
     @property
-    def order(self) -> tuple[str, str, str, int]:
-        """Sorts units as their document ids do."""
-        return self.corpus, self.split, self.name, self.ordinal
+    def order(self) -> tuple[str, str, int]:
+        """Sorts units as the ids of their documents do within a split."""
+        return self.corpus, self.name, self.ordinal
 
 
 class Document(NamedTuple):

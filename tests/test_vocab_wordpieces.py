@@ -39,7 +39,7 @@ def can_be_built(word, pieces):
 
 def test_learn_pieces_two_words_give_letters_words_and_continuations():
     assert wordpieces.learn_pieces({"abc": 3, "abd": 2}, 20) == [
-        *("a", "b", "c", "d", "abc", "abd", "##a", "##b", "##c", "##d")
+        *("a", "b", "c", "d", "##a", "##b", "##c", "##d", "abc", "abd")
     ]
 
 
@@ -89,6 +89,13 @@ def test_learn_pieces_does_not_depend_on_the_order_of_the_words(word_counts, siz
     pieces = wordpieces.learn_pieces(word_counts, size)
     assert wordpieces.learn_pieces(dict(items), size) == pieces
     assert len(set(pieces)) == len(pieces) <= size
+
+
+def test_learn_pieces_of_equally_frequent_words_looks_at_the_first_by_code_point(monkeypatch):
+    monkeypatch.setattr(wordpieces, "_MAX_INPUT_WORDS", 2)
+    assert wordpieces.learn_pieces({"cc": 1, "bb": 1, "dd": 2, "aa": 1}, 100) == [
+        *("a", "d", "aa", "dd", "##a", "##d")
+    ]
 
 
 def test_learn_pieces_is_the_same_under_other_string_hashes_and_imports_no_tensorflow():

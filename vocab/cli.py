@@ -16,11 +16,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0 when done, 1 when the run failed, 2 for wrong usage."""
     arguments = _make_parser().parse_args(argv)
     try:
-        tokens = arguments.make(arguments)
+        _write_vocab(arguments.make(arguments), arguments.output)
     except (UsageError, ValueError, OSError) as error:
         print(f"build-vocab: {error}", file=sys.stderr)
         return 1
-    _write_vocab(tokens, arguments.output)
     return 0
 
 

@@ -33,14 +33,35 @@ def count_document_files(paths: Iterable[Path]) -> TokenCounts:
 
 
 def _read_training_texts(path: Path) -> Iterator[str]:
-    with zstandard.open(path, "rt", encoding="utf-8", newline="\n") as file:
-        for number, line in enumerate(file, start=1):
+    number = 0
+    for frame in _read_frames(path):
+        for line in frame.split(b"\n")[:-1]:
+            number += 1
             try:
                 document = orjson.loads(line)
-                if document["split"] == "train":
-                    yield document["text"]
+                split, text = document["split"], document["text"]
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{path}, line {number}: no document of this pipeline ({error}); "
-                    "make documents/ again"
-                ) from error
+                raise _unusable(f"{path}, line {number}", str(error)) from error
+            if not isinstance(text, str):
+                raise _unusable(f"{path}, line {number}", f"text is {text!r}")
+            if split == "train":
+                yield text
+
+
+def _read_frames(path: Path) -> Iterator[bytes]:
+    """Yields the decompressed frames of a file; a frame holds whole lines."""
+    data = path.read_bytes()
+    while data:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        try:
+            decompressed = frame.decompress(data)
+        except zstandard.ZstdError as error:
+            raise _unusable(str(path), str(error)) from error
+        if not frame.eof:
+            raise _unusable(str(path), "cut off")
+        yield decompressed
+        data = frame.unused_data
+
+
+def _unusable(place: str, why: str) -> ValueError:
+    return ValueError(f"{place}: no document of this pipeline ({why}); make documents/ again")

@@ -60,7 +60,7 @@ def _parse_line(line: bytes, place: str) -> str:
     except UnicodeDecodeError as error:
         raise ValueError(f"{place}: is not UTF-8 ({error.reason})") from error
     # Not str.isspace: U+2028 is an entry of Google's Chinese BERT vocabulary.
-    if not token or any(char in token for char in " \t\v\f"):
+    if not token or any(char in token for char in " \t\v\f\r"):
         raise ValueError(f"{place}: {token!r} is empty or has white space; one token a line")
     return token
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from vocab.special_tokens import CONTINUATION
+
 _LEARNER_FILE: Final = "tools/wordpiece_vocab/wordpiece_tokenizer_learner_lib.py"
 _MAX_INPUT_WORDS: Final = 30_000
 _MAX_WORD_CHARS: Final = 20
@@ -73,7 +75,9 @@ def learn_pieces(word_counts: Mapping[str, int], size: int) -> list[str]:
         lower_thresh=min(2, highest_threshold),
         max_unique_chars=min(_MAX_ALPHABET, size // 4),
     )
-    return list(pieces)[:size]
+    # Letters first, alone and continuing: without them a word cannot be built at all.
+    letters_first = sorted(pieces, key=lambda piece: len(piece.removeprefix(CONTINUATION)) > 1)
+    return letters_first[:size]
 
 
 def _most_frequent_first(item: tuple[str, int]) -> tuple[int, str]:
