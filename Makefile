@@ -23,9 +23,9 @@ $(INSTALLED): setup.py constraints.txt
 	  then exec $$python -m venv $(VENV); fi; \
 	done; echo "No Python 3.11 or 3.12 with venv was found; install one and try again." >&2; exit 1
 	@echo 'Installing into .venv: about 3 GB with TensorFlow, some minutes.'
-	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,dev]'
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps bert4keras==0.9.9
+	$(BIN)/python -m pip install -qq --upgrade -c constraints.txt pip
+	$(BIN)/python -m pip install -qq -c constraints.txt -e '.[train,dev]'
+	$(BIN)/python -m pip install -qq -c constraints.txt --no-deps bert4keras==0.9.9
 	@touch $@
 
 demo: $(INSTALLED)

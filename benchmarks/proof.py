@@ -100,13 +100,13 @@ def match_sequences(documents: Iterator[tuple[Array, Array]], ids: Array, starts
     place = used = 0
     while place < len(stream):
         place += int(stream[place] == SEP_ID)
-        row = _take_row(contents, ids, lengths, stream, place)
+        row = _take_row(contents, (ids, starts), lengths, (stream, unit_starts), place)
         if row is None or not unit_starts[place]:
-            raise SystemExit(f"no sequence begins at token {place} of the shard, or it cuts a unit")
-        length = int(lengths[row])
-        if not np.array_equal(starts[row, 1 : 1 + length], unit_starts[place : place + length]):
-            raise SystemExit(f"word_starts of record {row} are wrong")
-        place += length
+            raise SystemExit(
+                f"token {place} of the shard: no sequence goes on there with the tokens and word "
+                "starts of the documents, or it cuts a unit"
+            )
+        place += int(lengths[row])
         used += 1
     if used != len(ids):
         raise SystemExit(f"{len(ids) - used} sequences hold tokens that no document has")
@@ -114,14 +114,24 @@ def match_sequences(documents: Iterator[tuple[Array, Array]], ids: Array, starts
 
 
 def _take_row(
-    contents: dict[bytes, list[int]], ids: Array, lengths: Array, stream: Array, place: int
+    contents: dict[bytes, list[int]],
+    rows: tuple[Array, Array],
+    lengths: Array,
+    streams: tuple[Array, Array],
+    place: int,
 ) -> int | None:
+    """Takes a sequence that holds the tokens and word starts of the documents from a place on."""
     for key_length in range(KEY_TOKENS, 0, -1):
-        candidates = contents.get(stream[place : place + key_length].tobytes(), [])
+        candidates = contents.get(streams[0][place : place + key_length].tobytes(), [])
         fitting = [
             row
             for row in candidates
-            if np.array_equal(ids[row, 1 : 1 + lengths[row]], stream[place : place + lengths[row]])
+            if all(
+                np.array_equal(
+                    found[row, 1 : 1 + lengths[row]], wanted[place : place + lengths[row]]
+                )
+                for found, wanted in zip(rows, streams, strict=True)
+            )
         ]
         if fitting:
             # Of equal beginnings the longest: a shorter one would be the end of the shard.

@@ -15,6 +15,9 @@ from pipeline.config import DocumentsConfig
 TOO_SHORT: Final = "too_short"
 TOO_LITTLE_CHINESE: Final = "too_little_chinese"
 
+_MAX_PASSES: Final = 16
+"""Bounds the time that tags nested on purpose can cost; real text needs two."""
+
 # --- Edits ---
 
 _ENTITY: Final = re.compile(
@@ -53,9 +56,12 @@ _INLINE_TAGS: Final = (
     "ref|rp|rt|ruby|s|samp|select|small|source|span|strike|strong|sub|sup|svg|textarea|title|tt|u|"
     "var|video"
 )
-_WHOLE_ELEMENT: Final = re.compile(
-    r"<(script|style)\b[^<>]*>.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL
-)
+_OPENING: Final = re.compile(r"<(script|style)\b[^<>]*>|<!--", re.IGNORECASE)
+_CLOSINGS: Final = {
+    "script": re.compile(r"</script\s*>", re.IGNORECASE),
+    "style": re.compile(r"</style\s*>", re.IGNORECASE),
+    "comment": re.compile("-->"),
+}
 _BLOCK_TAG: Final = re.compile(rf"</?(?:{_BLOCK_TAGS})(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _INLINE_TAG: Final = re.compile(rf"</?(?:{_INLINE_TAGS})(?:\s[^<>]*)?/?>", re.IGNORECASE)
 
@@ -66,14 +72,34 @@ def strip_tags(text: str) -> str:
     Scripts, styles and comments go with what they hold. Only names of HTML elements count, so
     that `a<b` and `<三体>` stay.
     """
-    while "<" in text:
-        stripped = _WHOLE_ELEMENT.sub("", text)
+    for _ in range(_MAX_PASSES):
+        if "<" not in text:
+            break
+        stripped = _drop_whole_elements(text)
         stripped = _BLOCK_TAG.sub("\n", stripped)
         stripped = _INLINE_TAG.sub("", stripped)
         if stripped == text:
             break
         text = stripped
     return text
+
+
+def _drop_whole_elements(text: str) -> str:
+    """Drops scripts, styles and comments with what they hold; those that never end stay."""
+    kept: list[str] = []
+    position = 0
+    endless: set[str] = set()
+    for opening in _OPENING.finditer(text):
+        kind = (opening[1] or "comment").lower()
+        if opening.start() < position or kind in endless:
+            continue
+        closing = _CLOSINGS[kind].search(text, opening.end())
+        if closing is None:
+            endless.add(kind)
+        else:
+            kept.append(text[position : opening.start()])
+            position = closing.end()
+    return "".join(kept) + text[position:] if kept else text
 
 
 _LINE_END: Final = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
@@ -132,9 +158,16 @@ EDITS: Final[tuple[Callable[[str], str], ...]] = (
 
 
 def clean_text(text: str) -> str:
-    """Applies all edits in their order."""
-    for edit in EDITS:
-        text = edit(text)
+    """Applies all edits in their order; again where one edit has laid open work for another.
+
+    `&<b>amp;` becomes `&amp;` and then `&`. Without `&` and `<` a second pass changes nothing.
+    """
+    for _ in range(_MAX_PASSES):
+        before = text
+        for edit in EDITS:
+            text = edit(text)
+        if text == before or ("&" not in text and "<" not in text):
+            break
     return text
 
 

@@ -46,6 +46,7 @@ class DocumentsConfig:
         _require_fraction("held_out_fraction", self.held_out_fraction)
         _require_fraction("min_chinese_fraction", self.min_chinese_fraction)
         _require(set(self.min_chars) == set(MIN_CHARS), "min_chars", self.min_chars, "per corpus")
+        _require(min(self.min_chars.values()) >= 1, "min_chars", self.min_chars, "at least 1")
         _require(self.dedup in ("exact", "none"), "dedup", self.dedup, "exact or none")
 
 

@@ -166,7 +166,9 @@ def parse_line(line: bytes, corpus: Corpus) -> Line | LineFault:
         values.append(fields[key])
     if not all(isinstance(value, str) for value in values):
         return LineFault(NOT_TEXT)
-    upstream_id = "-".join(str(fields[key]) for key in corpus.id_fields if key in fields)
+    upstream_id = "-".join(
+        str(fields[key]) for key in corpus.id_fields if fields.get(key) is not None
+    )
     return Line(upstream_id, FIELD_JOINER.join(filter(None, values)))
 
 

@@ -92,9 +92,9 @@ def _candidates(path: str, name: str, size: int) -> Iterator[InputFile]:
                 f"{path}: is no zip file or cut off ({error}); download it again"
             ) from error
         for member in members:
-            if not member.is_dir() and not _is_hidden(member.filename):
-                inner = member.filename
-                yield InputFile("", "", inner, path, "zip", inner, member.file_size)
+            if not member.is_dir() and not _is_hidden(member.filename.removeprefix("./")):
+                inner = member.filename.removeprefix("./")
+                yield InputFile("", "", inner, path, "zip", member.filename, member.file_size)
     elif name.endswith(".gz"):
         yield InputFile("", "", name.removesuffix(".gz"), path, "gz", "", size)
     else:
@@ -121,15 +121,14 @@ def _recognise_by_keys(candidate: InputFile) -> corpora.Corpus | None:
     if "." in last_part and not last_part.lower().endswith(_TEXT_SUFFIXES):
         return None
     with open_decompressed(candidate) as stream:
-        lines = [stream.readline(_PROBE_LINE_BYTES) for _ in range(_PROBE_LINES)]
-    lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
-    for line in lines:
-        try:
-            record = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(record, dict):
-            return corpora.recognise_keys(cast("dict[str, Any]", record))
+        for _ in range(_PROBE_LINES):
+            line = stream.readline(_PROBE_LINE_BYTES)
+            try:
+                record = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
+            except orjson.JSONDecodeError:
+                continue
+            if isinstance(record, dict):
+                return corpora.recognise_keys(cast("dict[str, Any]", record))
     return None
 
 

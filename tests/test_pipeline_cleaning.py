@@ -219,6 +219,7 @@ def test_collapse_white_space_makes_runs_one_space_or_one_line_feed(text, expect
         ("甲&nbsp;&nbsp;乙&nbsp丙", "甲 乙 丙"),
         ("答：\r\r\u3000\u3000一\u200b、２０１９年\r\r二、ＡＰＰ", "答：\n一、2019年\n二、APP"),
         ("甲&#8232;乙&#xfeff;", "甲\n乙"),
+        ("甲\x85乙\x84丙", "甲\n乙丙"),
         ("若a<b且c>d，则《三体》<三体>。", "若a<b且c>d，则《三体》<三体>。"),
         ("看http://例.cn/?id=3&copy=1（，：！？）", "看http://例.cn/?id=3&copy=1（，：！？）"),
     ],
@@ -324,3 +325,23 @@ def test_find_reason_to_reject_obeys_the_config():
     assert find_reason_to_reject("甲a", "wiki2019zh", config) is None
     assert find_reason_to_reject("甲ab", "wiki2019zh", config) == TOO_LITTLE_CHINESE
     assert find_reason_to_reject("甲", "wiki2019zh", config) == TOO_SHORT
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("&\u200bamp;", "&"), ("<\u200bbr>甲", "甲"), ("<ｂr>甲", "甲"), ("&<b>amp;", "&")],
+)
+def test_clean_text_leaves_no_work_that_one_edit_lays_open_for_another(text, expected):
+    assert clean_text(text) == expected
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["&", "amp;", "lt;", "#60;", "<", "br>", "/b>", "\u200b", "ｂ", "甲", " ", "\n"]
+        )
+    )
+)
+def test_clean_text_of_cleaned_text_changes_nothing(pieces):
+    once = clean_text("".join(pieces))
+    assert clean_text(once) == once

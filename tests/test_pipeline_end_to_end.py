@@ -238,6 +238,10 @@ def test_other_seed_changes_shards_and_leaves_documents(reference, bundled_corpu
         assert (digest == expected[name]) == (not name.startswith("tfrecords/") or "vocab" in name)
 
 
+# Compiling jieba 0.42.1 for the first time says so; see test_pipeline_segmentation.py.
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")
+@pytest.mark.filterwarnings("ignore:pkg_resources is deprecated")
+@pytest.mark.filterwarnings(r"ignore:Deprecated call to `pkg_resources\.")
 def test_jieba_keeps_the_tokens_and_moves_only_word_starts(
     reference, bundled_corpus, vocab, tmp_path
 ):

@@ -50,6 +50,11 @@ def test_count_document_files_documents_do_not_run_into_each_other(write_frames)
     assert count_document_files([path]).words == {"ab": 1, "cd": 1}
 
 
+def test_count_document_files_last_line_without_line_feed_counts_too(write_frames):
+    path = write_frames("a.jsonl.zst", line_of("一") + line_of("二").removesuffix(b"\n"))
+    assert count_document_files([path]).characters == {"一": 1, "二": 1}
+
+
 def test_count_document_files_line_separator_in_a_text_ends_no_line(write_frames):
     path = write_frames("a.jsonl.zst", line_of("a\u2028b\u0085c\x1ed") + line_of("e"))
     assert count_document_files([path]).words == {"a": 1, "bcd": 1, "e": 1}

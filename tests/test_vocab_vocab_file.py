@@ -8,7 +8,7 @@ from vocab.special_tokens import SPECIAL_TOKENS
 SPECIAL = list(SPECIAL_TOKENS)
 
 tokens_without_space = st.text(
-    st.characters(codec="utf-8", exclude_characters=" \t\v\f\r\n"), min_size=1, max_size=5
+    st.characters(codec="utf-8").filter(lambda char: not char.isspace()), min_size=1, max_size=5
 )
 
 

@@ -56,13 +56,14 @@ class DatasetInfo:
         except json.JSONDecodeError as error:
             raise ValueError(f"{name}: not JSON: {error}") from error
         expected = {field.name for field in dataclasses.fields(cls)}
+        version = fields.get("schema_version") if isinstance(fields, dict) else None
+        if version is not None and version != SCHEMA_VERSION:
+            raise ValueError(
+                f"{name}: schema version {version}, this program reads {SCHEMA_VERSION}; "
+                "make the records again"
+            )
         if not isinstance(fields, dict) or set(fields) != expected:  # pyright: ignore[reportUnknownArgumentType]
             raise ValueError(f"{name}: fields must be exactly {', '.join(sorted(expected))}")
-        if fields["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(
-                f"{name}: schema version {fields['schema_version']}, this program reads "
-                f"{SCHEMA_VERSION}; make the records again"
-            )
         caps = fields["max_predictions_per_seq"]
         fields["max_predictions_per_seq"] = {int(length): cap for length, cap in caps.items()}
         return cls(**fields)

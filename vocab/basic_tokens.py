@@ -35,7 +35,7 @@ _CJK_RANGES: Final = (
 
 
 class BasicTokens(NamedTuple):
-    """The code points that survive, in order, white space and dropped characters left out.
+    """Folded code points, in order, and which of them are basic tokens; the rest is white space.
 
     Attributes:
       codes: folded code points, shape [C].

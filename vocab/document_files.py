@@ -33,23 +33,29 @@ def count_document_files(paths: Iterable[Path]) -> TokenCounts:
 
 
 def _read_training_texts(path: Path) -> Iterator[str]:
-    number = 0
+    for number, line in enumerate(_read_lines(path), start=1):
+        try:
+            document = orjson.loads(line)
+            split, text = document["split"], document["text"]
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise _unusable(f"{path}, line {number}", str(error)) from error
+        if not isinstance(text, str):
+            raise _unusable(f"{path}, line {number}", f"text is {text!r}")
+        if split == "train":
+            yield text
+
+
+def _read_lines(path: Path) -> Iterator[bytes]:
+    rest = b""
     for frame in _read_frames(path):
-        for line in frame.split(b"\n")[:-1]:
-            number += 1
-            try:
-                document = orjson.loads(line)
-                split, text = document["split"], document["text"]
-            except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-                raise _unusable(f"{path}, line {number}", str(error)) from error
-            if not isinstance(text, str):
-                raise _unusable(f"{path}, line {number}", f"text is {text!r}")
-            if split == "train":
-                yield text
+        *lines, rest = (rest + frame).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
 
 
 def _read_frames(path: Path) -> Iterator[bytes]:
-    """Yields the decompressed frames of a file; a frame holds whole lines."""
+    """Yields the decompressed frames of a file, one by one, so that a cut-off one is noticed."""
     data = path.read_bytes()
     while data:
         frame = zstandard.ZstdDecompressor().decompressobj()

@@ -59,8 +59,8 @@ def _parse_line(line: bytes, place: str) -> str:
         token = line.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"{place}: is not UTF-8 ({error.reason})") from error
-    # Not str.isspace: U+2028 is an entry of Google's Chinese BERT vocabulary.
-    if not token or any(char in token for char in " \t\v\f\r"):
+    # U+2028 alone is white space too, but an entry of Google's Chinese BERT vocabulary.
+    if not token or (token != "\u2028" and any(map(str.isspace, token))):
         raise ValueError(f"{place}: {token!r} is empty or has white space; one token a line")
     return token
 
