@@ -103,33 +103,30 @@ def pack_stream(stream: TokenStream, max_seq_length: int) -> Sequences:
         )
     begins, ends = _find_cuts(stream, capacity)
     lengths = ends - begins
-    token_ids = np.full((len(begins), max_seq_length), PAD_ID, np.int32)
-    word_starts = np.zeros((len(begins), max_seq_length), np.bool_)
-    token_ids[:, 0], word_starts[:, 0] = CLS_ID, True
+    columns = np.arange(max_seq_length)
+    inside = (columns >= 1) & (columns <= lengths[:, None])
+    # Column 0 is [CLS], so column 1 holds the token at `begin`: the stream is moved by one place.
+    places = begins[:, None] + columns
+    token_ids = np.where(inside, np.pad(stream.ids, (1, max_seq_length))[places], PAD_ID)
+    word_starts = inside & np.pad(stream.unit_starts, (1, max_seq_length))[places]
     rows = np.arange(len(begins))
+    token_ids[:, 0], word_starts[:, 0] = CLS_ID, True
     token_ids[rows, lengths + 1], word_starts[rows, lengths + 1] = SEP_ID, True
-    inside = np.zeros(token_ids.shape, np.bool_)
-    inside[:, 1:-1] = np.arange(capacity) < lengths[:, None]
-    sources = np.arange(lengths.sum()) + np.repeat(begins - np.cumsum(lengths) + lengths, lengths)
-    token_ids[inside] = stream.ids[sources]
-    word_starts[inside] = stream.unit_starts[sources]
-    return Sequences(token_ids, word_starts)
+    return Sequences(token_ids.astype(np.int32, copy=False), word_starts)
 
 
 def _find_cuts(stream: TokenStream, capacity: int) -> tuple[IntArray, IntArray]:
     """Returns where in the stream each sequence begins and ends, shape [N] each."""
-    unit_begins = np.flatnonzero(stream.unit_starts)
-    unit_ends = np.append(unit_begins[1:], len(stream.ids))
-    is_separator = np.append(stream.ids[unit_begins] == SEP_ID, False)
-    # For every unit that a sequence might begin with: the first unit that does not fit.
-    overflow = np.searchsorted(unit_ends, unit_begins + capacity, side="right")
-    next_first = overflow + is_separator[overflow]
-    firsts: list[int] = []
-    unit = 0
-    while unit < len(next_first):
-        firsts.append(unit)
-        unit = int(next_first[unit])
-    first_units = np.array(firsts, np.int64)
-    last_units = overflow[first_units] - 1
-    last_units -= is_separator[last_units]
-    return unit_begins[first_units], unit_ends[last_units]
+    # Searched as bytes: the last unit start at or before a place is one call away.
+    unit_starts = stream.unit_starts.tobytes()
+    is_separator = (stream.ids == SEP_ID).tobytes()
+    begins: list[int] = []
+    ends: list[int] = []
+    begin, total = 0, len(unit_starts)
+    while begin < total:
+        cut = begin + capacity
+        cut = total if cut >= total else unit_starts.rfind(1, begin, cut + 1)
+        begins.append(begin)
+        ends.append(cut - is_separator[cut - 1])
+        begin = cut + (is_separator[cut] if cut < total else 0)
+    return np.array(begins, np.int64), np.array(ends, np.int64)

@@ -149,7 +149,7 @@ def _check_directories(options: RunOptions, layout: Layout) -> None:
             f"{layout.documents} is not there or not complete; make it first with "
             f"`python -m pipeline documents --input_dir=... --output_dir={options.output_dir}`"
         )
-    if options.stage != DOCUMENTS and files.exists(layout.dataset_info) and not options.overwrite:
+    if files.exists(layout.dataset_info) and not options.overwrite:
         raise UsageError(
             f"{layout.tfrecords} is complete already; start afresh with --overwrite, or choose "
             "another --output_dir"
@@ -184,7 +184,7 @@ def _clear_outputs(options: RunOptions, layout: Layout) -> None:
     if options.stage != INSTANCES:
         stale += [layout.documents, layout.rejected]
     # Shards of other documents must not stay beside new ones.
-    stale += [layout.dataset_info, layout.tfrecords, layout.vocab]
+    stale += [layout.dataset_info, layout.tfrecords]
     for path in stale:
         files.delete(path)
 

@@ -288,6 +288,22 @@ def test_complete_output_is_kept_unless_overwrite_is_given(capsys, tmp_path, voc
 
 
 @pytest.mark.slow
+def test_documents_alone_do_not_delete_complete_shards_or_a_vocabulary(
+    capsys, tmp_path, vocab, write_lines
+):
+    folder = write_lines(NEWS_FILE, [GOOD])
+    flags = (f"--input_dir={folder}", f"--output_dir={tmp_path}/out", f"--vocab={vocab}")
+    assert call(capsys, *flags)[0] == 0
+    (tmp_path / "out/documents/manifest.json").unlink()
+    code, said = call(capsys, "documents", *flags)
+    assert code == 2 and f"{tmp_path}/out/tfrecords is complete already" in said
+    assert (tmp_path / "out/tfrecords/dataset_info.json").exists()
+    assert call(capsys, "documents", *flags, "--overwrite")[0] == 0
+    assert not (tmp_path / "out/tfrecords").exists()
+    assert (tmp_path / "out/vocab.txt").read_bytes() == Path(vocab).read_bytes()
+
+
+@pytest.mark.slow
 def test_truncated_zip_member_fails_with_its_name(capsys, tmp_path, vocab):
     import zipfile
 

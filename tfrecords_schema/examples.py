@@ -71,12 +71,14 @@ def _packed_varints(values: npt.NDArray[np.integer]) -> tuple[bytes, npt.NDArray
     """Encodes all rows as base-128 varints; returns their bytes and the end of each row."""
     highest = int(values.max(initial=0))
     width = max(1, -(-highest.bit_length() // _VARINT_BITS))
-    shifts = np.arange(width) * _VARINT_BITS
-    groups = values.astype(np.uint64)[:, :, None] >> shifts.astype(np.uint64)
-    more = (groups >> np.uint64(_VARINT_BITS)) != 0
-    septets = (groups & np.uint64(0x7F)).astype(np.uint8) | (more.astype(np.uint8) << 7)
-    kept = groups != 0
-    kept[:, :, 0] = True
+    septets = np.empty((*values.shape, width), np.uint8)
+    kept = np.empty(septets.shape, np.bool_)
+    rest = values
+    for place in range(width):
+        higher = rest >> _VARINT_BITS
+        septets[:, :, place] = rest & 0x7F | (higher != 0) << _VARINT_BITS
+        kept[:, :, place] = rest != 0 if place else True
+        rest = higher
     row_lengths = np.count_nonzero(kept, axis=(1, 2))
     return septets[kept].tobytes(), np.cumsum(row_lengths)
 

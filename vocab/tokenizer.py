@@ -95,7 +95,9 @@ class Tokenizer:
         ids[from_word] = flat & (1 << _OFFSET_BITS) - 1
         offsets[from_word] = flat >> _OFFSET_BITS
         positions = basic.positions[elements + offsets]
-        word_numbers = np.repeat(np.arange(len(word_lengths)), word_lengths)[positions]
+        begins_word = np.zeros(len(text) + 1, np.int32)
+        begins_word[np.cumsum(word_lengths)] = 1
+        word_numbers = np.cumsum(begins_word, dtype=np.int32)[positions]
         word_starts = offsets == 0
         word_starts[1:] &= word_numbers[1:] != word_numbers[:-1]
         return Tokens(ids, positions, word_starts)
