@@ -49,9 +49,10 @@ def test_parse_vocab_without_last_line_feed_gives_the_same_tokens():
 
 
 def test_parse_vocab_line_separator_entry_is_one_token():
-    assert vocab_file.parse_vocab(lines(*SPECIAL, "\u2028", "的"), "v.txt", 108) == [
+    assert vocab_file.parse_vocab(lines(*SPECIAL, "\u2028", "##\u2028", "的"), "v.txt", 109) == [
         *SPECIAL,
         "\u2028",
+        "##\u2028",
         "的",
     ]
 

@@ -59,8 +59,8 @@ def _parse_line(line: bytes, place: str) -> str:
         token = line.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"{place}: is not UTF-8 ({error.reason})") from error
-    # U+2028 alone is white space too, but an entry of Google's Chinese BERT vocabulary.
-    if not token or (token != "\u2028" and any(map(str.isspace, token))):
+    # Google's Chinese BERT vocabulary has U+2028, alone and behind ##, though it is white space.
+    if not token or any(char.isspace() and char != "\u2028" for char in token):
         raise ValueError(f"{place}: {token!r} is empty or has white space; one token a line")
     return token
 
