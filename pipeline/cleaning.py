@@ -102,12 +102,22 @@ def _drop_whole_elements(text: str) -> str:
     return "".join(kept) + text[position:] if kept else text
 
 
+def _is_plain(text: str) -> bool:
+    """Tells at the speed of C whether all characters are line feeds, spaces or visible.
+
+    What `str.isprintable` calls printable is neither control, format, private, unassigned nor a
+    separator other than the space. U+FFFC and U+FFFD are printable and yet not wanted.
+    """
+    printable = text.replace("\n", "").isprintable()
+    return printable and "\ufffc" not in text and "\ufffd" not in text
+
+
 _LINE_END: Final = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
 
 
 def normalise_line_ends(text: str) -> str:
     r"""Turns `\r\n`, bare `\r` and the rarer line and paragraph separators into `\n`."""
-    return _LINE_END.sub("\n", text)
+    return text if _is_plain(text) else _LINE_END.sub("\n", text)
 
 
 _INVISIBLE: Final = re.compile(
@@ -119,7 +129,7 @@ _INVISIBLE: Final = re.compile(
 
 def drop_invisible_characters(text: str) -> str:
     """Drops control, zero-width, bidirectional, private-use and replacement characters."""
-    return _INVISIBLE.sub("", text)
+    return text if _is_plain(text) else _INVISIBLE.sub("", text)
 
 
 _FULL_WIDTH: Final = re.compile("[０-９Ａ-Ｚａ-ｚ]")
@@ -135,16 +145,20 @@ def narrow_latin(text: str) -> str:
     return text.translate(_TO_HALF_WIDTH) if _FULL_WIDTH.search(text) else text
 
 
-_SPACES: Final = re.compile("[\t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]| {2,}")
+_SPACE: Final = re.compile("[\t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _SPACE_RUN: Final = re.compile(" {2,}")
 _LINE_BREAK: Final = re.compile(" *\n[ \n]*")
 
 
 def collapse_white_space(text: str) -> str:
     """Makes every run of spaces one space and every run with a line end one line feed."""
-    if _SPACES.search(text):
-        text = _SPACE_RUN.sub(" ", _SPACES.sub(" ", text))
-    return _LINE_BREAK.sub("\n", text).strip(" \n")
+    if not _is_plain(text):
+        text = _SPACE.sub(" ", text)
+    if "  " in text:
+        text = _SPACE_RUN.sub(" ", text)
+    if "\n\n" in text or " \n" in text or "\n " in text:
+        text = _LINE_BREAK.sub("\n", text)
+    return text.strip(" \n")
 
 
 EDITS: Final[tuple[Callable[[str], str], ...]] = (

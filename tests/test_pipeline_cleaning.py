@@ -2,6 +2,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipeline import cleaning
 from pipeline.cleaning import (
     EDITS,
     TOO_LITTLE_CHINESE,
@@ -345,3 +346,11 @@ def test_clean_text_leaves_no_work_that_one_edit_lays_open_for_another(text, exp
 def test_clean_text_of_cleaned_text_changes_nothing(pieces):
     once = clean_text("".join(pieces))
     assert clean_text(once) == once
+
+
+def test_every_code_point_that_a_plain_text_may_hold_stays_as_it_is():
+    # The edits of line ends, invisible characters and spaces are skipped for plain texts.
+    unguarded = (cleaning._LINE_END, cleaning._INVISIBLE, cleaning._SPACE)
+    plain = [chr(code) for code in range(0x110000) if cleaning._is_plain(chr(code))]
+    assert len(plain) > 100_000
+    assert [char for char in plain if any(rule.search(char) for rule in unguarded)] == []

@@ -51,6 +51,7 @@ class Tokenizer:
         for token, token_id in self._ids.items():
             if len(token) == 1:
                 self._single_ids[ord(token)] = token_id
+        self._longest = max(map(len, self._ids), default=0)
         self._pieces: dict[str, tuple[int, ...]] = {}
 
     @property
@@ -118,7 +119,7 @@ class Tokenizer:
         start = 0
         while start < len(word):
             prefix = CONTINUATION if start else ""
-            for end in range(len(word), start, -1):
+            for end in range(min(len(word), start + self._longest), start, -1):
                 token_id = self._ids.get(prefix + word[start:end])
                 if token_id is not None:
                     pieces.append(start << _OFFSET_BITS | token_id)
