@@ -74,10 +74,13 @@ def join_streams(streams: Sequence[TokenStream]) -> TokenStream:
 
 
 def _cut_long_words(word_starts: BoolArray) -> BoolArray:
+    """Begins a new unit every MAX_UNIT_TOKENS tokens of the few words that are longer."""
+    unit_starts = word_starts.copy()
     first_tokens = np.flatnonzero(word_starts)
-    lengths = np.diff(first_tokens, append=len(word_starts))
-    places = np.arange(len(word_starts)) - np.repeat(first_tokens, lengths)
-    return places % MAX_UNIT_TOKENS == 0
+    ends = np.append(first_tokens[1:], len(word_starts))
+    for word in np.flatnonzero(ends - first_tokens > MAX_UNIT_TOKENS).tolist():
+        unit_starts[first_tokens[word] : ends[word] : MAX_UNIT_TOKENS] = True
+    return unit_starts
 
 
 def pack_stream(stream: TokenStream, max_seq_length: int) -> Sequences:
