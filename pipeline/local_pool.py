@@ -4,7 +4,9 @@ One pool serves all stages of a run, so that workers start once and keep their d
 """
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -26,12 +28,20 @@ def start(num_workers: int) -> None:
     if num_workers > 1:
         # Spawned, not forked: Beam runs threads, which a fork would not survive.
         context = multiprocessing.get_context("spawn")
-        _pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_ignore_interrupt)
+        _pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_follow_launcher)
 
 
-def _ignore_interrupt() -> None:
-    """Leaves Ctrl-C to the launcher, which ends its workers."""
+def _follow_launcher() -> None:
+    """Leaves Ctrl-C to the launcher, which ends its workers, and ends when it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_launcher, daemon=True).start()
+
+
+def _end_with_launcher() -> None:
+    launcher = multiprocessing.parent_process()
+    assert launcher is not None
+    launcher.join()
+    os._exit(1)
 
 
 def stop() -> None:
