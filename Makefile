@@ -29,7 +29,7 @@ $(INSTALLED): setup.py constraints.txt
 	@touch $@
 
 demo: $(INSTALLED)
-	$(BIN)/python -m pipeline --input_dir='$(CORPUS)' --output_dir='$(OUTPUT)' --overwrite
+	$(BIN)/python -m pipeline --input_dir='$(CORPUS)' --output_dir='$(OUTPUT)' $(if $(filter demo,$(OUTPUT)),--overwrite)
 
 test: lint
 	$(BIN)/python -m pytest

@@ -8,6 +8,7 @@ through a shuffle.
 """
 
 import dataclasses
+import logging
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -263,6 +264,9 @@ def run_graph(build: Callable[[beam.Pipeline], None], runner: str, beam_flags: l
     """
     # FnApiRunner by name: Beam's default runner would first try to download another one.
     name = "FnApiRunner" if runner == LOCAL else runner
+    if runner == LOCAL:
+        # It would log every error of a unit several times over; what is raised says it once.
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     pipeline = beam.Pipeline(runner=name, options=PipelineOptions(beam_flags))
     build(pipeline)
     try:
@@ -276,11 +280,12 @@ def run_graph(build: Callable[[beam.Pipeline], None], runner: str, beam_flags: l
         raise RunError(f"the {name} job ended as {state}; its own log says why")
 
 
-def known_beam_flags() -> set[str]:
-    """Returns the names of all flags that Beam's options understand, with their dashes."""
-    flags: set[str] = set()
+def known_beam_flags() -> dict[str, bool]:
+    """Returns all flags that Beam's options understand, and whether a value follows them."""
+    flags: dict[str, bool] = {}
     for options in PipelineOptions.__subclasses__():
         parser = _BeamArgumentParser(add_help=False)
         options._add_argparse_args(parser)  # pyright: ignore[reportPrivateUsage]
-        flags.update(option for action in parser._actions for option in action.option_strings)
+        for action in parser._actions:
+            flags |= dict.fromkeys(action.option_strings, action.nargs != 0)
     return flags

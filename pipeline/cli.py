@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.run import RunOptions
 
 _STAGES = ("all", "documents", "instances")
+_RUNNERS = ("local", "DataflowRunner", "FlinkRunner", "PortableRunner")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return _fail(error, 2)
     except PipelineError as error:
+        return _fail(error, 1)
+    except OSError as error:
         return _fail(error, 1)
     except KeyboardInterrupt:
         return _fail("interrupted; nothing half-written is left", 130)
@@ -71,10 +74,13 @@ def _make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     flag = parser.add_argument
-    flag("--input_dir", help="directory of upstream's zips or of unpacked files")
-    flag("--output_dir", required=True, help="directory to write to; made if missing")
-    flag("--vocab", help="finished vocab.txt of 13,686 entries; without it one is learned")
-    flag("--runner", default="local", help="local, or a Beam runner such as DataflowRunner")
+    path = os.path.expanduser
+    flag("--input_dir", type=path, help="directory of upstream's zips or of unpacked files")
+    flag("--output_dir", type=path, required=True, help="directory to write to; made if missing")
+    flag(
+        "--vocab", type=path, help="finished vocab.txt of 13,686 entries; without it one is learned"
+    )
+    flag("--runner", choices=_RUNNERS, default="local", help="where units run")
     flag("--num_workers", type=int, default=_count_cores(), help="processes of a local run")
     flag("--seed", type=int, default=0, help="seeds the order of instances and the masks")
     flag("--segmenter", choices=("rjieba", "jieba"), default="rjieba", help="finds the words")
@@ -142,7 +148,8 @@ def _check_beam_flags(others: Sequence[str], parser: argparse.ArgumentParser) ->
     from pipeline.beam_graph import known_beam_flags
     from pipeline.errors import UsageError
 
-    known = known_beam_flags() | set(parser._option_string_actions)
+    takes_value = known_beam_flags()
+    known = set(takes_value) | set(parser._option_string_actions)
     before = ""
     for word in others:
         name = word.partition("=")[0]
@@ -150,6 +157,6 @@ def _check_beam_flags(others: Sequence[str], parser: argparse.ArgumentParser) ->
             nearest = difflib.get_close_matches(name, sorted(known), n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else "; --help lists all flags"
             raise UsageError(f"unknown flag {name}{hint}")
-        if not word.startswith("-") and (not before.startswith("-") or "=" in before):
+        if not word.startswith("-") and not takes_value.get(before):
             raise UsageError(f"unexpected argument {word!r}; values go behind a flag")
         before = word

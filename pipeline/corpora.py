@@ -105,12 +105,14 @@ _KEYS: Final = (
 _SPLIT_NAMES: Final = {
     "train": TRAIN,
     "valid": HELD_OUT,
+    "validation": HELD_OUT,
     "dev": HELD_OUT,
+    "eval": HELD_OUT,
     "testa": TEST,
     "test": TEST,
 }
 _SPLIT_IN_NAME: Final = re.compile(
-    rf"(?:^|[_.-])({'|'.join(_SPLIT_NAMES)})(?:\.\w+)*$", re.IGNORECASE
+    rf"(?:^|[_.-])({'|'.join(_SPLIT_NAMES)})(?:-\d+-of-\d+)?(?:\.\w+)*$", re.IGNORECASE
 )
 
 

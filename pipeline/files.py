@@ -87,22 +87,40 @@ def delete(path: str) -> None:
         found = [name for name, _ in list_files(path)]
         if found:
             _file_systems().delete(found)
-    elif os.path.isdir(path):
+    elif os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
-    elif os.path.exists(path):
+    elif os.path.lexists(path):
         os.remove(path)
 
 
 def list_files(folder: str) -> list[tuple[str, int]]:
-    """Returns path and size in bytes of every file below a folder, in no particular order."""
+    """Returns path and size in bytes of every file below a folder, none if it is missing.
+
+    Links are followed, once each; what is neither file nor folder, such as a pipe, is left out.
+
+    Raises:
+      OSError: a folder cannot be read.
+    """
     if is_remote(folder):
         matches = _file_systems().match([join(folder, "**")])
         return [(found.path, found.size_in_bytes) for found in matches[0].metadata_list]
-    return [
-        (path, os.path.getsize(path))
-        for parent, _, names in os.walk(folder)
-        for path in (os.path.join(parent, name) for name in names)
-    ]
+    if not os.path.isdir(folder):
+        return []
+    found: list[tuple[str, int]] = []
+    visited: set[str] = set()
+    for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        paths = [os.path.join(parent, name) for name in names]
+        found += [(path, os.path.getsize(path)) for path in paths if os.path.isfile(path)]
+    return found
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _file_systems() -> Any:

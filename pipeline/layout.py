@@ -1,11 +1,18 @@
 """Where everything lies below the output directory."""
 
 import hashlib
-from typing import NamedTuple
+import re
+from typing import Final, NamedTuple
 
 from pipeline import files
 from pipeline.records import HELD_OUT, TRAIN, InputFile, Shard
 from tfrecords_schema import dataset_info
+
+_OURS: Final = re.compile(
+    r"(?:part-\d{5}-of-\d{5}\.jsonl\.zst|manifest\.json|token_counts\.json\.zst|shards\.json"
+    r"|(?:train|eval|test)-\w+-\d{5}-of-\d{5}\.tfrecord|vocab\.txt|dataset_info\.json"
+    r"|\w+-[0-9a-f]{32}-\d{5}\.zst)(?:\.[0-9a-f]{32}\.tmp)?"
+)
 
 
 class Layout(NamedTuple):
@@ -32,6 +39,11 @@ class Layout(NamedTuple):
     def work(self) -> str:
         """Folder of intermediate files, deleted after success."""
         return files.join(self.root, "work")
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """All folders whose files are ours alone."""
+        return self.documents, self.rejected, self.tfrecords, self.work
 
     @property
     def manifest(self) -> str:
@@ -89,9 +101,10 @@ class Layout(NamedTuple):
         """The documents of one unit that cleaning rejected."""
         return files.join(self.work, "cleaned_rejected", _part_name(number, total))
 
-    def shard(self, shard: Shard, max_seq_length: int, copy: int) -> str:
-        """The records of one shard at one length; held-out and test sets have one copy."""
-        return files.join(self.tfrecords, shard_name(shard, max_seq_length, copy))
+
+def is_ours(path: str) -> bool:
+    """Tells by its name whether a file in one of our folders was written by this pipeline."""
+    return _OURS.fullmatch(path.rpartition("/")[2]) is not None
 
 
 def shard_set_name(shard: Shard) -> str:
@@ -102,7 +115,7 @@ def shard_set_name(shard: Shard) -> str:
 
 
 def shard_name(shard: Shard, max_seq_length: int, copy: int) -> str:
-    """Returns the name of a shard's file below tfrecords/, such as 128/train-0-00003-of-00016."""
+    """Returns the path of a shard below tfrecords/: 128/train-0-00003-of-00016.tfrecord."""
     stem = shard_set_name(shard)
     if shard.split == TRAIN:
         stem += f"-{copy}"

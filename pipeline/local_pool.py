@@ -17,7 +17,7 @@ from pipeline.errors import PipelineError, RunError
 _WAITING_PER_WORKER: Final = 2
 
 _pool: ProcessPoolExecutor | None = None
-_first_error: PipelineError | None = None
+_first_error: PipelineError | KeyboardInterrupt | None = None
 
 
 def start(num_workers: int) -> None:
@@ -45,15 +45,15 @@ def _end_with_launcher() -> None:
 
 
 def stop() -> None:
-    """Ends the workers, whatever they are doing."""
+    """Ends the workers as soon as the units that they are at are done."""
     global _pool
     if _pool is not None:
         _pool.shutdown(wait=True, cancel_futures=True)
         _pool = None
 
 
-def first_error() -> PipelineError | None:
-    """Returns the first error of a unit that a user can mend; Beam itself only keeps its text."""
+def first_error() -> PipelineError | KeyboardInterrupt | None:
+    """Returns what stopped the run, if a user can mend it; Beam itself only keeps its text."""
     return _first_error
 
 
@@ -83,7 +83,7 @@ class BoundedRun:
             yield from self._collect()
 
     def _collect(self) -> Iterator[tuple[Any, Any]]:
-        ready, _ = wait(self._running, return_when=FIRST_COMPLETED)
+        ready, _ = _noting_errors(lambda: wait(self._running, return_when=FIRST_COMPLETED))
         for future in ready:
             unit = self._running.pop(future)
             yield unit, _noting_errors(future.result)
@@ -94,7 +94,11 @@ def _noting_errors(get_result: Callable[[], Any]) -> Any:
     try:
         return get_result()
     except PipelineError as error:
-        _first_error = _first_error or error
+        # A copy: Beam adds to the message of what passes through it.
+        _first_error = _first_error or type(error)(*error.args)
+        raise
+    except KeyboardInterrupt:
+        _first_error = KeyboardInterrupt()
         raise
     except OSError as error:
         _first_error = _first_error or RunError(str(error))

@@ -52,7 +52,12 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
     Raises:
       RunError: another format; says what to do.
     """
-    fields = json.loads(data)
+    try:
+        fields = json.loads(data)
+    except ValueError as error:
+        raise RunError(
+            f"{name}: is damaged ({error}); make the documents again with --overwrite"
+        ) from error
     if fields.get("format_version") != FORMAT_VERSION:
         raise RunError(
             f"{name}: format {fields.get('format_version')}, this program reads {FORMAT_VERSION}; "

@@ -65,8 +65,8 @@ def draw_mask_ids(
 
     The units of a sequence are taken in random order: all that end within masked_lm_prob of its
     countable tokens, and the one that straddles this share with a probability equal to its part
-    inside, so that the expected share is exact. Of the chosen tokens 80 % become [MASK], 10 % stay
-    and 10 % become a random entry that is no special token.
+    inside, so that the expected share is exact where the cap leaves room. Of the chosen tokens
+    80 % become [MASK], 10 % stay and 10 % become a random entry that is no special token.
 
     Args:
       units: what can be masked.

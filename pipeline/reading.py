@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import lzma
 import zipfile
 import zlib
 from collections.abc import Generator, Iterator
@@ -25,7 +26,9 @@ _BROKEN: Final = (
     zipfile.BadZipFile,
     gzip.BadGzipFile,
     zlib.error,
+    lzma.LZMAError,
     EOFError,
+    OSError,
     NotImplementedError,  # a compression method that zipfile does not know
 )
 _PROBE_LINES: Final = 20
@@ -36,7 +39,7 @@ class Inputs(NamedTuple):
 
     Attributes:
       recognised: the files of corpora, biggest first: packed ones cannot be split.
-      ignored: names of all other files.
+      ignored: names of all other files, hidden ones left out.
     """
 
     recognised: list[InputFile]
@@ -110,6 +113,13 @@ def _recognise(candidate: InputFile) -> InputFile | None:
     corpus = corpora.recognise_name(candidate.name) or _recognise_by_keys(candidate)
     if corpus is None:
         return None
+    try:
+        candidate.name.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"{candidate.path!r}: its name is not UTF-8, and document ids are made of names; "
+            "rename it"
+        ) from error
     split = "" if corpus.name == "wiki2019zh" else corpora.split_of_name(candidate.name)
     name = corpora.normalise_name(candidate.name, corpus)
     return candidate._replace(corpus=corpus.name, split=split, name=name)
@@ -128,7 +138,9 @@ def _recognise_by_keys(candidate: InputFile) -> corpora.Corpus | None:
             except orjson.JSONDecodeError:
                 continue
             if isinstance(record, dict):
-                return corpora.recognise_keys(cast("dict[str, Any]", record))
+                corpus = corpora.recognise_keys(cast("dict[str, Any]", record))
+                if corpus:
+                    return corpus
     return None
 
 
@@ -166,6 +178,8 @@ def open_decompressed(input_file: InputFile) -> Generator[IO[bytes]]:
             else:
                 yield file
         except _BROKEN as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk's fault, not the file's
             raise RunError(f"{place}: cannot be unpacked ({error}); download it again") from error
 
 

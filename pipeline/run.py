@@ -16,7 +16,7 @@ from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.corpora import LINE_FAULTS
 from pipeline.errors import RunError, UsageError
 from pipeline.instances import Sources
-from pipeline.layout import Layout
+from pipeline.layout import Layout, is_ours
 from pipeline.manifest import Manifest, parse_manifest
 from pipeline.records import READ, TRAIN
 from pipeline.units import plan_shards
@@ -100,10 +100,10 @@ def run(options: RunOptions) -> RunFacts:
       RunError: the run could not be finished; no dataset_info.json is left.
     """
     started = time.time()
-    layout = Layout(options.output_dir.rstrip("/") or "/")
+    layout = Layout(options.output_dir.rstrip("/"))
     makes_instances = options.stage != DOCUMENTS
     _check_directories(options, layout)
-    given_vocab = _check_vocab(options) if makes_instances else None
+    given_vocab = _check_vocab(options, layout) if makes_instances else None
     inputs = None
     if options.stage != INSTANCES:
         assert options.input_dir is not None
@@ -128,38 +128,83 @@ def run(options: RunOptions) -> RunFacts:
 
 
 def _check_directories(options: RunOptions, layout: Layout) -> None:
-    if options.stage != INSTANCES:
-        if options.input_dir is None:
-            raise UsageError("--input_dir is needed: the directory that holds the corpora")
-        if not files.is_remote(layout.root) and not files.is_remote(options.input_dir):
-            source, target = Path(options.input_dir).resolve(), Path(layout.root).resolve()
-            if target.is_relative_to(source):
-                raise UsageError(
-                    f"--output_dir={options.output_dir} lies inside --input_dir; outputs would be "
-                    "read as inputs by the next run: choose a directory outside"
-                )
-        if files.exists(layout.manifest) and not options.overwrite:
-            raise UsageError(
-                f"{layout.documents} is complete already; go on with "
-                f"`python -m pipeline instances --output_dir={options.output_dir}`, start afresh "
-                "with --overwrite, or choose another --output_dir"
-            )
-    elif not files.exists(layout.manifest):
-        raise UsageError(
-            f"{layout.documents} is not there or not complete; make it first with "
-            f"`python -m pipeline documents --input_dir=... --output_dir={options.output_dir}`"
-        )
+    if not options.output_dir.strip("/"):
+        raise UsageError(f"--output_dir={options.output_dir!r} names no directory of its own")
+    if not files.is_remote(layout.root):
+        if os.path.exists(layout.root) and not os.path.isdir(layout.root):
+            raise UsageError(f"--output_dir={options.output_dir} is a file; choose a directory")
+        for folder in layout.folders:
+            for path, _ in files.list_files(folder):
+                if not is_ours(path):
+                    raise UsageError(
+                        f"{path} is no file of this pipeline, and {folder} would be deleted; "
+                        "choose another --output_dir"
+                    )
+    if options.stage == INSTANCES:
+        _check_documents(options, layout)
+    else:
+        _check_input(options, layout)
     if files.exists(layout.dataset_info) and not options.overwrite:
         raise UsageError(
             f"{layout.tfrecords} is complete already; start afresh with --overwrite, or choose "
             "another --output_dir"
         )
-    if os.path.exists(layout.root) and not os.path.isdir(layout.root):
-        raise UsageError(f"--output_dir={options.output_dir} is a file; choose a directory")
 
 
-def _check_vocab(options: RunOptions) -> bytes | None:
+def _check_input(options: RunOptions, layout: Layout) -> None:
+    if options.input_dir is None:
+        raise UsageError("--input_dir is needed: the directory that holds the corpora")
+    if not files.is_remote(layout.root) and not files.is_remote(options.input_dir):
+        source, target = Path(options.input_dir).resolve(), Path(layout.root).resolve()
+        if target.is_relative_to(source):
+            raise UsageError(
+                f"--output_dir={options.output_dir} lies inside --input_dir; outputs would be "
+                "read as inputs by the next run: choose a directory outside"
+            )
+        if any(source.is_relative_to(Path(folder).resolve()) for folder in layout.folders):
+            raise UsageError(
+                f"--input_dir={options.input_dir} lies in a folder of --output_dir that would be "
+                "deleted; choose another --output_dir"
+            )
+    if files.exists(layout.manifest) and not options.overwrite:
+        raise UsageError(
+            f"{layout.documents} is complete already; go on with "
+            f"`python -m pipeline instances --output_dir={options.output_dir}`, start afresh "
+            "with --overwrite, or choose another --output_dir"
+        )
+
+
+def _check_documents(options: RunOptions, layout: Layout) -> None:
+    if not files.exists(layout.manifest):
+        raise UsageError(
+            f"{layout.documents} is not there or not complete; make it first with "
+            f"`python -m pipeline documents --input_dir=... --output_dir={options.output_dir}`"
+        )
+    if options.input_dir is not None:
+        raise UsageError("--input_dir is not read by the stage instances; leave it out")
+    asked, made = configs.describe(options.documents), _read_manifest(layout).config
+    if options.documents != DocumentsConfig() and asked != made:
+        names = ", ".join(
+            f"{name} {made.get(name)}" for name in asked if asked[name] != made.get(name)
+        )
+        raise UsageError(
+            f"{layout.documents} was made with {names}; make it again or leave that out"
+        )
+
+
+def _check_vocab(options: RunOptions, layout: Layout) -> bytes | None:
     """Returns the vocabulary that was given, checked; None if one is to be learned."""
+    given = _read_given_vocab(options)
+    present = files.read_bytes(layout.vocab) if files.exists(layout.vocab) else None
+    if present not in (None, given) and not options.overwrite:
+        raise UsageError(
+            f"{layout.vocab} is there already and would be replaced; use it with "
+            f"--vocab={layout.vocab}, replace it with --overwrite, or choose another --output_dir"
+        )
+    return given
+
+
+def _read_given_vocab(options: RunOptions) -> bytes | None:
     if options.vocab is None:
         try:
             check_learner()
@@ -179,7 +224,7 @@ def _check_vocab(options: RunOptions) -> bytes | None:
 
 
 def _clear_outputs(options: RunOptions, layout: Layout) -> None:
-    """Deletes what earlier runs left of the outputs that this run makes."""
+    """Deletes what earlier runs left of the outputs that this run makes, or makes invalid."""
     stale = [layout.work, layout.run]
     if options.stage != INSTANCES:
         stale += [layout.documents, layout.rejected]
@@ -232,9 +277,7 @@ def _make_instances(
     from pipeline import beam_graph
 
     if not any(block.split == TRAIN for block in manifest.blocks):
-        raise RunError(
-            f"{layout.documents} holds no training document; the table of rejections says why"
-        )
+        raise RunError(f"{layout.documents} holds no training document; {layout.rejected} says why")
     vocab = given_vocab or _learn_vocab(layout)
     files.write_bytes(layout.vocab, vocab)
     sources = Sources(

@@ -1,5 +1,6 @@
 """What the command line says of bad input: one clear message each, and nothing half-done."""
 
+import gzip
 import importlib.util
 import json
 import subprocess
@@ -188,6 +189,70 @@ def test_instances_without_documents_says_how_to_make_them(capsys, tmp_path, voc
     assert code == 2 and "python -m pipeline documents" in said
 
 
+@pytest.mark.parametrize("root", ["", "/", "//"])
+def test_output_that_is_no_directory_of_its_own_is_refused(capsys, vocab, write_lines, root):
+    folder = write_lines(NEWS_FILE, [GOOD])
+    code, said = call(capsys, f"--input_dir={folder}", f"--output_dir={root}", f"--vocab={vocab}")
+    assert code == 2 and "names no directory of its own" in said
+
+
+def test_input_inside_a_folder_that_would_be_deleted_is_refused(
+    capsys, tmp_path, vocab, write_lines
+):
+    write_lines(f"documents/{NEWS_FILE}", [GOOD])
+    source = tmp_path / "input/documents"
+    (source / NEWS_FILE).rename(source / "manifest.json")
+    code, said = call(
+        capsys, f"--input_dir={source}", f"--output_dir={tmp_path}/input", f"--vocab={vocab}"
+    )
+    assert code == 2 and "lies in a folder of --output_dir that would be deleted" in said
+    assert (source / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("name", ["work/thesis.txt", "documents/cv.txt", "tfrecords/my.txt"])
+def test_folder_with_files_of_somebody_else_is_not_deleted(
+    capsys, tmp_path, vocab, write_lines, name
+):
+    folder = write_lines(NEWS_FILE, [GOOD])
+    foreign = tmp_path / "out" / name
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("mine")
+    flags = (f"--input_dir={folder}", f"--output_dir={tmp_path}/out", f"--vocab={vocab}")
+    code, said = call(capsys, *flags, "--overwrite")
+    assert code == 2 and f"{foreign} is no file of this pipeline" in said
+    assert foreign.read_text() == "mine"
+
+
+def test_vocabulary_of_the_user_in_the_output_is_not_replaced(capsys, tmp_path, vocab, write_lines):
+    folder = write_lines(NEWS_FILE, [GOOD])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/vocab.txt").write_text("mine")
+    code, said = call(
+        capsys, f"--input_dir={folder}", f"--output_dir={tmp_path}/out", f"--vocab={vocab}"
+    )
+    assert code == 2 and "vocab.txt is there already and would be replaced" in said
+    assert (tmp_path / "out/vocab.txt").read_text() == "mine"
+
+
+def test_vocabulary_that_is_a_folder_is_an_error_of_one_line(capsys, tmp_path, write_lines):
+    folder = write_lines(NEWS_FILE, [GOOD])
+    code, said = call(
+        capsys, f"--input_dir={folder}", f"--output_dir={tmp_path}/out", f"--vocab={tmp_path}"
+    )
+    assert code == 1 and "Is a directory" in said and said.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_word_behind_a_beam_flag_without_value_is_an_error(capsys, tmp_path):
+    code, said = call(capsys, "--save_main_session", "junk", f"--output_dir={tmp_path}/out")
+    assert code == 2 and "unexpected argument 'junk'" in said
+
+
+def test_unknown_runner_is_an_error(capsys, tmp_path):
+    code, said = call(capsys, "--runner=Foo", f"--output_dir={tmp_path}/out")
+    assert code == 2 and "argument --runner: invalid choice: 'Foo'" in said
+
+
 # --- Broken lines: counted, recorded, never fatal by themselves ---
 
 BROKEN_LINES = [
@@ -319,6 +384,32 @@ def test_truncated_zip_member_fails_with_its_name(capsys, tmp_path, vocab):
     )
     assert code == 1
     assert said.startswith(f"pipeline: {path}:{NEWS_FILE}: cannot be unpacked")
+
+
+@pytest.mark.slow
+def test_instances_refuse_settings_that_made_no_documents(capsys, tmp_path, vocab, write_lines):
+    folder = write_lines(NEWS_FILE, [GOOD])
+    out = f"--output_dir={tmp_path}/out"
+    assert call(capsys, "documents", f"--input_dir={folder}", out)[0] == 0
+    code, said = call(capsys, "instances", out, f"--vocab={vocab}", "--dedup=none")
+    assert code == 2 and "was made with dedup exact" in said
+    code, said = call(capsys, "instances", out, f"--vocab={vocab}", f"--input_dir={folder}")
+    assert code == 2 and "--input_dir is not read by the stage instances" in said
+    assert call(capsys, "instances", out, f"--vocab={vocab}")[0] == 0
+
+
+@pytest.mark.slow
+def test_failing_unit_is_told_in_one_line(tmp_path):
+    (tmp_path / "input").mkdir()
+    packed = gzip.compress(json.dumps(GOOD).encode() * 100)
+    (tmp_path / "input" / f"{NEWS_FILE}.gz").write_bytes(packed[:-20])
+    flags = [f"--input_dir={tmp_path}/input", f"--output_dir={tmp_path}/out", "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "documents", *flags], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"pipeline: {tmp_path}/input/{NEWS_FILE}.gz: cannot be unpacked")
+    assert done.stderr.count("\n") == 1
 
 
 # --- Help ---

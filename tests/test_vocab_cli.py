@@ -90,14 +90,14 @@ def test_learn_same_documents_in_other_files_give_the_same_bytes(
 
 def test_learn_directory_without_documents_fails_and_names_it(tmp_path, output, capsys):
     (tmp_path / "notes.txt").write_text("x")
-    assert cli.main(["learn", f"--documents={tmp_path}", f"--output={output}"]) == 1
+    assert cli.main(["learn", f"--documents={tmp_path}", f"--output={output}"]) == 2
     assert error_of(capsys) == f"--documents={tmp_path}: no *.jsonl.zst file there\n"
     assert files_in(tmp_path) == ["notes.txt"]
 
 
 def test_learn_missing_directory_fails_and_names_it(tmp_path, output, capsys):
     missing = tmp_path / "missing"
-    assert cli.main(["learn", f"--documents={missing}", f"--output={output}"]) == 1
+    assert cli.main(["learn", f"--documents={missing}", f"--output={output}"]) == 2
     assert error_of(capsys) == f"--documents={missing}: no *.jsonl.zst file there\n"
 
 
@@ -130,7 +130,7 @@ def test_learn_without_tensorflow_text_fails_before_looking_for_documents(
     monkeypatch, tmp_path, output, capsys
 ):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None)
-    assert cli.main(["learn", f"--documents={tmp_path / 'missing'}", f"--output={output}"]) == 1
+    assert cli.main(["learn", f"--documents={tmp_path / 'missing'}", f"--output={output}"]) == 2
     assert error_of(capsys).startswith("learning a vocabulary needs tensorflow-text; install it")
 
 
@@ -170,7 +170,7 @@ def test_derive_damaged_vocabulary_fails_and_names_the_line(tmp_path, output, ca
 @pytest.mark.parametrize("name", ["missing.txt", "."])
 def test_derive_missing_file_fails_and_names_it(tmp_path, output, capsys, name):
     path = tmp_path / name
-    assert cli.main(["derive", f"--bert_vocab={path}", f"--output={output}"]) == 1
+    assert cli.main(["derive", f"--bert_vocab={path}", f"--output={output}"]) == 2
     assert error_of(capsys) == f"--bert_vocab={path}: no such file\n"
 
 

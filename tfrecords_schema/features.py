@@ -25,7 +25,7 @@ MAX_PREDICTIONS_PER_SEQ: Final = {128: 24, 512: 88}
 """Most masked tokens of one sequence, by max_seq_length.
 
 A sequence of 126 countable tokens masks 18.9 on average and one of 510 masks 76.5; the unit that
-straddles the share may add 7 more. The caps leave room for that and are multiples of 8.
+straddles the share may add 7 more, and is left out where that would pass the cap.
 """
 
 SEQ_LENGTHS: Final = tuple(MAX_PREDICTIONS_PER_SEQ)

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _write_vocab(arguments.make(arguments), arguments.output)
     except (UsageError, ValueError, OSError) as error:
         print(f"build-vocab: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     return 0
 
 
@@ -71,7 +71,7 @@ def _derive(arguments: argparse.Namespace) -> list[str]:
     bert_tokens = parse_vocab(path.read_bytes(), str(path))
     derived = derive_tokens(bert_tokens)
     if difference := explain_difference(bert_tokens, derived):
-        raise UsageError(f"{path} is not Google's Chinese BERT vocabulary: {difference}")
+        raise ValueError(f"{path} is not Google's Chinese BERT vocabulary: {difference}")
     return derived
 
 
