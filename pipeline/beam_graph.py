@@ -275,6 +275,8 @@ def run_graph(build: Callable[[beam.Pipeline], None], runner: str, beam_flags: l
         known = local_pool.first_error()
         if known is not None:
             raise known from error
+        if str(error).startswith("KeyboardInterrupt"):
+            raise KeyboardInterrupt from error
         raise
     if str(state) != PipelineState.DONE:
         raise RunError(f"the {name} job ended as {state}; its own log says why")

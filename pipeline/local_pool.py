@@ -17,7 +17,7 @@ from pipeline.errors import PipelineError, RunError
 _WAITING_PER_WORKER: Final = 2
 
 _pool: ProcessPoolExecutor | None = None
-_first_error: PipelineError | KeyboardInterrupt | None = None
+_first_error: PipelineError | None = None
 
 
 def start(num_workers: int) -> None:
@@ -52,8 +52,8 @@ def stop() -> None:
         _pool = None
 
 
-def first_error() -> PipelineError | KeyboardInterrupt | None:
-    """Returns what stopped the run, if a user can mend it; Beam itself only keeps its text."""
+def first_error() -> PipelineError | None:
+    """Returns the first error of a unit that a user can mend; Beam itself only keeps its text."""
     return _first_error
 
 
@@ -83,7 +83,7 @@ class BoundedRun:
             yield from self._collect()
 
     def _collect(self) -> Iterator[tuple[Any, Any]]:
-        ready, _ = _noting_errors(lambda: wait(self._running, return_when=FIRST_COMPLETED))
+        ready, _ = wait(self._running, return_when=FIRST_COMPLETED)
         for future in ready:
             unit = self._running.pop(future)
             yield unit, _noting_errors(future.result)
@@ -96,9 +96,6 @@ def _noting_errors(get_result: Callable[[], Any]) -> Any:
     except PipelineError as error:
         # A copy: Beam adds to the message of what passes through it.
         _first_error = _first_error or type(error)(*error.args)
-        raise
-    except KeyboardInterrupt:
-        _first_error = KeyboardInterrupt()
         raise
     except OSError as error:
         _first_error = _first_error or RunError(str(error))

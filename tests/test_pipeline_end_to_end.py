@@ -38,11 +38,11 @@ def vocab(tmp_path_factory) -> Path:
     return path
 
 
-def run_small(input_dir: Path, output_dir: Path, vocab: Path, **changes) -> dict[str, str]:
+def run_small(source: Path | None, output_dir: Path, vocab: Path, **changes) -> dict[str, str]:
     """Runs the pipeline with small sizes; returns the digest of every output by its name."""
     options = RunOptions(
         **{
-            "input_dir": str(input_dir),
+            "input_dir": str(source) if source else None,
             "output_dir": str(output_dir),
             "vocab": str(vocab),
             "documents": SMALL_DOCUMENTS,
@@ -226,7 +226,7 @@ def test_stages_one_by_one_give_the_same_bytes(reference, bundled_corpus, vocab,
     out = tmp_path / "out"
     run_small(bundled_corpus, out, vocab, stage="documents")
     assert not (out / "tfrecords").exists()
-    made = run_small(bundled_corpus, out, vocab, stage="instances", input_dir=None)
+    made = run_small(None, out, vocab, stage="instances")
     assert made == digests(reference)
 
 
