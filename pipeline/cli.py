@@ -20,7 +20,7 @@ _RUNNERS = ("local", "DataflowRunner", "FlinkRunner", "PortableRunner")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns 0 when done, 1 when the run failed, 2 for wrong usage."""
+    """Returns 0 when done, 1 when the run failed, 2 for wrong usage, 130 when interrupted."""
     parser = _make_parser()
     words = list(sys.argv[1:] if argv is None else argv)
     # Only the first word can name a stage: a later one may be the value of a flag of Beam's.
