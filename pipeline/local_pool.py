@@ -94,15 +94,14 @@ def _noting_errors(get_result: Callable[[], Any]) -> Any:
     try:
         return get_result()
     except PipelineError as error:
-        # A copy: Beam adds to the message of what passes through it.
-        _first_error = _first_error or type(error)(*error.args)
-        raise
+        failure = error
     except OSError as error:
-        _first_error = _first_error or RunError(str(error))
-        raise _first_error from error
-    except BrokenProcessPool as error:
-        _first_error = _first_error or RunError(
+        failure = RunError(str(error))
+    except BrokenProcessPool:
+        failure = RunError(
             "a worker process ended abruptly (out of memory, or killed); start again, with a "
             "smaller --num_workers if memory was short"
         )
-        raise _first_error from error
+    _first_error = _first_error or failure
+    # A copy: Beam adds to the message of what passes through it.
+    raise type(failure)(*failure.args)

@@ -95,8 +95,8 @@ def _candidates(path: str, name: str, size: int) -> Iterator[InputFile]:
                 f"{path}: is no zip file or cut off ({error}); download it again"
             ) from error
         for member in members:
-            if not member.is_dir() and not _is_hidden(member.filename.removeprefix("./")):
-                inner = member.filename.removeprefix("./")
+            inner = member.filename.removeprefix("./")
+            if not member.is_dir() and not _is_hidden(inner):
                 yield InputFile("", "", inner, path, "zip", member.filename, member.file_size)
     elif name.endswith(".gz"):
         yield InputFile("", "", name.removesuffix(".gz"), path, "gz", "", size)

@@ -113,8 +113,9 @@ def run(options: RunOptions) -> RunFacts:
     progress.start(options.quiet)
     try:
         if inputs is not None:
-            _make_documents(inputs, options, layout)
-        manifest = _read_manifest(layout)
+            manifest = _make_documents(inputs, options, layout)
+        else:
+            manifest = _read_manifest(layout)
         info = _make_instances(manifest, given_vocab, options, layout) if makes_instances else None
     finally:
         progress.stop()
@@ -237,7 +238,7 @@ def _clear_outputs(options: RunOptions, layout: Layout) -> None:
 # --- Stages ---
 
 
-def _make_documents(inputs: reading.Inputs, options: RunOptions, layout: Layout) -> None:
+def _make_documents(inputs: reading.Inputs, options: RunOptions, layout: Layout) -> Manifest:
     from pipeline import beam_graph
 
     beam_graph.run_graph(
@@ -247,7 +248,9 @@ def _make_documents(inputs: reading.Inputs, options: RunOptions, layout: Layout)
         options.runner,
         list(options.beam_flags),
     )
-    _check_rejected(_read_manifest(layout), options, layout)
+    manifest = _read_manifest(layout)
+    _check_rejected(manifest, options, layout)
+    return manifest
 
 
 def _check_rejected(manifest: Manifest, options: RunOptions, layout: Layout) -> None:

@@ -32,7 +32,7 @@ def format_shards(info: DatasetInfo) -> str:
     for length in sorted(info.max_predictions_per_seq):
         for name, by_length in sorted(info.statistics.items()):
             counts = by_length[str(length)]
-            shards = [path for path in info.records if path.startswith((f"{length}/{name}-",))]
+            shards = [path for path in info.records if path.startswith(f"{length}/{name}-")]
             copies = info.dupe_factor if name == "train" else 1
             tokens = counts["countable_tokens"]
             rows.append(
