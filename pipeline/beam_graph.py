@@ -1,18 +1,18 @@
-"""The two Beam graphs: all PTransforms and DoFns.
+"""The three Beam graphs: all PTransforms and DoFns.
 
 Beam runs units and brings keys, counts and block lists together; text goes to files and never
 through a shuffle.
 
     documents: inputs -> split -> number -> clean -> keys -> losers -> finish -> manifest
+    counting:  parts of documents -> counts -> sum
     instances: shards -> build -> results
 """
 
 import dataclasses
 import logging
-import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
@@ -27,31 +27,16 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipeline import dedup, files, instances, local_pool, progress, stages
 from pipeline.config import DocumentsConfig, InstancesConfig, describe
 from pipeline.errors import RunError
+from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 from pipeline.manifest import Manifest
-from pipeline.records import Block, InputFile, OutcomeCounts, Shard, Unit
+from pipeline.reading import Split
+from pipeline.records import Block, OutcomeCounts, Shard, Skipped, Unit
+from pipeline.resume import Done, Stage, run_or_recall
 from pipeline.units import number_units
 from vocab.counting import TokenCounts
 
 LOCAL = "local"
-
-
-class Stage(NamedTuple):
-    """One unit function and how its progress is told.
-
-    Attributes:
-      name: what the bar is called.
-      run_unit: `run_unit(unit, *arguments) -> result`, importable by its name.
-      arguments: the same for all units.
-      size_of: bytes of a unit.
-      total_bytes: bytes of all units.
-    """
-
-    name: str
-    run_unit: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    size_of: Callable[[Any], int]
-    total_bytes: int
 
 
 class _RunUnitsFn(beam.DoFn):
@@ -62,11 +47,11 @@ class _RunUnitsFn(beam.DoFn):
         self._local = local
 
     def start_bundle(self) -> None:
-        self._run = local_pool.BoundedRun(self._stage.run_unit, *self._stage.arguments)
+        self._run = local_pool.BoundedRun(self._stage)
 
     def process(self, unit: Any) -> Iterator[Any]:
         if not self._local:
-            yield self._stage.run_unit(unit, *self._stage.arguments)
+            yield run_or_recall(unit, self._stage).result
             return
         yield from self._results(self._run.submit(unit))
 
@@ -75,10 +60,10 @@ class _RunUnitsFn(beam.DoFn):
         for result in self._results(self._run.finish()):
             yield WindowedValue(result, MIN_TIMESTAMP, (GlobalWindow(),))
 
-    def _results(self, finished: Iterable[tuple[Any, Any]]) -> Iterator[Any]:
-        for unit, result in finished:
-            progress.advance(self._stage.name, self._stage.size_of(unit), self._stage.total_bytes)
-            yield result
+    def _results(self, finished: Iterable[tuple[Any, Done]]) -> Iterator[Any]:
+        for unit, done in finished:
+            progress.advance(self._stage.name, self._stage.size_of(unit), done.recalled)
+            yield done.result
 
 
 class RunUnits(beam.PTransform[Any, Any]):
@@ -106,7 +91,7 @@ class _Summary:
     parts: int = 0
     outcomes: OutcomeCounts = dataclasses.field(default_factory=Counter)
     blocks: list[Block] = dataclasses.field(default_factory=list)
-    token_counts: TokenCounts = dataclasses.field(default_factory=TokenCounts.empty)
+    skipped: list[Skipped] = dataclasses.field(default_factory=list)
 
 
 class _SummariseFn(beam.CombineFn):
@@ -115,13 +100,18 @@ class _SummariseFn(beam.CombineFn):
     def create_accumulator(self) -> _Summary:
         return _Summary()
 
-    def add_input(self, summary: _Summary, result: stages.Cleaned | stages.Finished) -> _Summary:
+    def add_input(
+        self, summary: _Summary, result: Split | stages.Cleaned | stages.Finished
+    ) -> _Summary:
+        if isinstance(result, Split):
+            summary.skipped += result.skipped
+            return summary
         summary.outcomes.update(result.outcomes)
         if isinstance(result, stages.Cleaned):
             summary.parts = max(summary.parts, result.unit.total)
+            summary.skipped += result.skipped
         else:
             summary.blocks += result.blocks
-            summary.token_counts.add(*result.token_counts)
         return summary
 
     def merge_accumulators(self, summaries: Iterable[_Summary]) -> _Summary:
@@ -130,7 +120,7 @@ class _SummariseFn(beam.CombineFn):
             merged.parts = max(merged.parts, summary.parts)
             merged.outcomes.update(summary.outcomes)
             merged.blocks += summary.blocks
-            merged.token_counts.add(*summary.token_counts)
+            merged.skipped += summary.skipped
         return merged
 
     def extract_output(self, summary: _Summary) -> _Summary:
@@ -139,25 +129,28 @@ class _SummariseFn(beam.CombineFn):
 
 def build_documents_graph(
     pipeline: beam.Pipeline,
-    inputs: Sequence[InputFile],
+    inputs: Inputs,
     config: DocumentsConfig,
     layout: Layout,
+    skip_broken_files: bool,
     local: bool,
 ) -> None:
     """Adds the graph that turns input files into documents/."""
-    total_bytes = sum(found.size_bytes for found in inputs)
-
-    def stage(name: str, run_unit: Callable[..., Any], size_of: Callable[[Any], int]) -> RunUnits:
-        return RunUnits(Stage(name, run_unit, (config, layout), size_of, total_bytes), local)
-
-    units = (
+    files_bytes = sum(found.size_bytes for found in inputs.recognised)
+    progress.expect("split", len(inputs.recognised), files_bytes)
+    found = (
         pipeline
-        | "ListInputs" >> beam.Create(inputs)
-        | "SplitInputs" >> stage("split", stages.split_input, operator.attrgetter("size_bytes"))
+        | "ListInputs" >> beam.Create(inputs.recognised)
+        | "SplitInputs" >> RunUnits(stages.split_stage(config, layout, skip_broken_files), local)
+    )
+    units = (
+        found
         | "GatherUnits" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
         | "NumberUnits" >> beam.FlatMap(_number_units)
     )
-    cleaned = units | "CleanUnits" >> stage("clean", stages.clean_unit, _unit_bytes)
+    cleaned = units | "CleanUnits" >> RunUnits(
+        stages.clean_stage(config, layout, skip_broken_files), local
+    )
     named = cleaned | "NameUnits" >> beam.Map(_name_unit)
     losers = (
         cleaned
@@ -169,26 +162,22 @@ def build_documents_graph(
         {"units": named, "losers": losers}
         | "GroupLosers" >> beam.CoGroupByKey()
         | "JoinLosers" >> beam.MapTuple(_join_losers)
-        | "FinishUnits" >> stage("finish", stages.finish_unit, _finish_bytes)
+        | "FinishUnits" >> RunUnits(stages.finish_stage(config, layout), local)
     )
     _ = (
-        (cleaned, finished)
+        (found, cleaned, finished)
         | "GatherResults" >> beam.Flatten()
         | "Summarise" >> beam.CombineGlobally(_SummariseFn())
-        | "WriteManifest" >> beam.Map(_write_manifest, config, layout)
+        | "WriteManifest" >> beam.Map(_write_manifest, config, layout, inputs.skipped)
     )
 
 
-def _number_units(units_of_inputs: Iterable[list[Unit]]) -> list[Unit]:
-    return number_units(unit for units in units_of_inputs for unit in units)
-
-
-def _unit_bytes(unit: Unit) -> int:
-    return unit.end - unit.start
-
-
-def _finish_bytes(unit_and_losers: tuple[Unit, list[dedup.Loser]]) -> int:
-    return _unit_bytes(unit_and_losers[0])
+def _number_units(splits: Iterable[Split]) -> list[Unit]:
+    numbered = number_units(unit for split in splits for unit in split.units)
+    total_bytes = sum(map(stages.bytes_of, numbered))
+    for stage in ("clean", "finish"):
+        progress.expect(stage, len(numbered), total_bytes)
+    return numbered
 
 
 def _name_unit(cleaned: stages.Cleaned) -> tuple[int, Unit]:
@@ -199,23 +188,71 @@ def _list_keys(cleaned: stages.Cleaned) -> list[tuple[int, dedup.KeyBlock]]:
     return cleaned.key_blocks
 
 
-def _find_losers(
-    key_range: int, blocks: Iterable[dedup.KeyBlock]
-) -> Iterator[tuple[int, list[dedup.Loser]]]:
+def _find_losers(key_range: int, blocks: Iterable[dedup.KeyBlock]) -> Iterator[tuple[int, bytes]]:
     del key_range
-    return dedup.find_losers(blocks)
+    for number, losers in dedup.find_losers(blocks):
+        yield number, dedup.pack_losers(losers)
 
 
-def _join_losers(number: int, groups: dict[str, Iterable[Any]]) -> tuple[Unit, list[dedup.Loser]]:
+def _join_losers(number: int, groups: dict[str, Iterable[Any]]) -> tuple[Unit, list[bytes]]:
     del number
     (unit,) = groups["units"]
-    return unit, [loser for losers in groups["losers"] for loser in losers]
+    return unit, list(groups["losers"])
 
 
-def _write_manifest(summary: _Summary, config: DocumentsConfig, layout: Layout) -> None:
-    files.write_bytes(layout.token_counts, summary.token_counts.to_bytes())
-    manifest = Manifest(describe(config), summary.parts, summary.outcomes, summary.blocks)
-    files.write_bytes(layout.manifest, manifest.to_json())
+def _write_manifest(
+    summary: _Summary, config: DocumentsConfig, layout: Layout, skipped: list[Skipped]
+) -> None:
+    manifest = Manifest(
+        describe(config),
+        summary.parts,
+        summary.outcomes,
+        summary.blocks,
+        sorted(skipped + summary.skipped),
+    )
+    _write(layout.manifest, manifest.to_json())
+
+
+def _write(path: str, data: bytes) -> None:
+    local_pool.noting_errors(lambda: files.write_bytes(path, data))
+
+
+def build_counting_graph(
+    pipeline: beam.Pipeline, parts: Sequence[stages.PartOfDocuments], layout: Layout, local: bool
+) -> None:
+    """Adds the graph that counts the tokens of the training documents."""
+    progress.expect("count", len(parts), sum(part.text_bytes for part in parts))
+    _ = (
+        pipeline
+        | "ListParts" >> beam.Create(parts)
+        | "CountParts" >> RunUnits(stages.count_stage(layout), local)
+        | "AddUp" >> beam.CombineGlobally(_AddCountsFn())
+        | "WriteCounts" >> beam.Map(_write_counts, layout)
+    )
+
+
+class _AddCountsFn(beam.CombineFn):
+    """Adds up token counts."""
+
+    def create_accumulator(self) -> TokenCounts:
+        return TokenCounts.empty()
+
+    def add_input(self, total: TokenCounts, counted: stages.Counted) -> TokenCounts:
+        total.add(*counted.token_counts)
+        return total
+
+    def merge_accumulators(self, totals: Iterable[TokenCounts]) -> TokenCounts:
+        merged = TokenCounts.empty()
+        for total in totals:
+            merged.add(*total)
+        return merged
+
+    def extract_output(self, total: TokenCounts) -> TokenCounts:
+        return total
+
+
+def _write_counts(counts: TokenCounts, layout: Layout) -> None:
+    _write(layout.token_counts, counts.to_bytes())
 
 
 def build_instances_graph(
@@ -226,25 +263,18 @@ def build_instances_graph(
     local: bool,
 ) -> None:
     """Adds the graph that turns documents/ into the shards of tfrecords/."""
-    total_bytes = sum(shard.text_bytes for shard in shards)
-    stage = Stage(
-        "shards",
-        instances.build_shard,
-        (config, sources),
-        operator.attrgetter("text_bytes"),
-        total_bytes,
-    )
+    progress.expect("shards", len(shards), sum(shard.text_bytes for shard in shards))
     _ = (
         pipeline
         | "ListShards" >> beam.Create(shards)
-        | "BuildShards" >> RunUnits(stage, local)
+        | "BuildShards" >> RunUnits(instances.shard_stage(config, sources), local)
         | "GatherResults" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
         | "WriteResults" >> beam.Map(_write_results, sources.layout)
     )
 
 
 def _write_results(results: list[instances.ShardResult], layout: Layout) -> None:
-    files.write_bytes(layout.shard_results, instances.results_to_json(results))
+    _write(layout.shard_results, instances.results_to_json(results))
 
 
 # --- Running ---

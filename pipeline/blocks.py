@@ -6,7 +6,7 @@ A frame is one block and can be read by itself; all frames together are one vali
 import io
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import orjson
 import zstandard
@@ -20,23 +20,27 @@ _LEVEL = 3
 class FrameWriter:
     """Writes rows as JSON lines, a zstd frame whenever enough of them have come."""
 
-    def __init__(self, file: IO[bytes], frame_bytes: int) -> None:
+    def __init__(self, file: IO[bytes], frame_bytes: int, level: int = _LEVEL) -> None:
         """Starts a file.
 
         Args:
           file: open for writing bytes, at its beginning.
           frame_bytes: size of rows, before compression, that makes a frame.
+          level: of zstd.
         """
         self._file = file
         self._frame_bytes = frame_bytes
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        self._compressor = zstandard.ZstdCompressor(level=level)
         self._lines: list[bytes] = []
         self._bytes = 0
         self._offset = 0
 
     def write(self, row: Document | Rejected) -> None:
         """Adds one row."""
-        line = orjson.dumps(row._asdict(), option=orjson.OPT_APPEND_NEWLINE)
+        self.write_line(encode_row(row))
+
+    def write_line(self, line: bytes) -> None:
+        """Adds one row that is a JSON line already, its line feed included."""
         self._lines.append(line)
         self._bytes += len(line)
         if self._bytes >= self._frame_bytes:
@@ -58,43 +62,46 @@ class FrameWriter:
 
 
 class BlockWriter:
-    """Writes kept documents as blocks of one corpus and split each."""
+    """Writes kept documents of one corpus as blocks of one split each."""
 
-    def __init__(self, file: IO[bytes], part: int, block_text_bytes: int) -> None:
+    def __init__(self, file: IO[bytes], part: int, corpus: str, block_text_bytes: int) -> None:
         """Starts the documents file of a number; a block holds about so much text."""
         self.blocks: list[Block] = []
         self._frames = FrameWriter(file, 1 << 62)
         self._part = part
+        self._corpus = corpus
         self._block_text_bytes = block_text_bytes
-        self._waiting: dict[str, list[Document]] = defaultdict(list)
+        self._waiting: dict[str, list[bytes]] = defaultdict(list)
         self._text_bytes: dict[str, int] = defaultdict(int)
 
-    def write(self, document: Document) -> list[Document]:
-        """Adds a document; returns the documents of the block that it completes, if it does."""
-        self._waiting[document.split].append(document)
-        self._text_bytes[document.split] += len(document.text.encode())
-        if self._text_bytes[document.split] >= self._block_text_bytes:
-            return self._end_block(document.split)
-        return []
+    def write(self, split: str, line: bytes, text_bytes: int) -> None:
+        """Adds a document as `encode_row` gives it, with the UTF-8 bytes of its text."""
+        self._waiting[split].append(line)
+        self._text_bytes[split] += text_bytes
+        if self._text_bytes[split] >= self._block_text_bytes:
+            self._end_block(split)
 
-    def close(self) -> Iterator[list[Document]]:
-        """Writes the last blocks; yields their documents."""
+    def close(self) -> None:
+        """Writes the last blocks."""
         for split in SPLITS:
             if self._waiting[split]:
-                yield self._end_block(split)
+                self._end_block(split)
         self._frames.close()
 
-    def _end_block(self, split: str) -> list[Document]:
-        documents = self._waiting.pop(split)
-        for document in documents:
-            self._frames.write(document)
+    def _end_block(self, split: str) -> None:
+        lines = self._waiting.pop(split)
+        for line in lines:
+            self._frames.write_line(line)
         offset, length = self._frames.end_frame()
         text_bytes = self._text_bytes.pop(split)
-        corpus = documents[0].corpus
         self.blocks.append(
-            Block(self._part, offset, length, corpus, split, len(documents), text_bytes)
+            Block(self._part, offset, length, self._corpus, split, len(lines), text_bytes)
         )
-        return documents
+
+
+def encode_row(row: Document | Rejected) -> bytes:
+    """Returns a row as one JSON line."""
+    return orjson.dumps(row._asdict(), option=orjson.OPT_APPEND_NEWLINE)
 
 
 def read_block(file: BinaryIO, block: Block) -> list[Document]:
@@ -106,13 +113,13 @@ def read_block(file: BinaryIO, block: Block) -> list[Document]:
 
 def read_rows(path: str) -> Iterator[dict[str, Any]]:
     """Yields the rows of a whole file."""
+    yield from map(orjson.loads, read_row_lines(path))
+
+
+def read_row_lines(path: str) -> Iterator[bytes]:
+    """Yields the JSON lines of a whole file, line feeds included."""
     with (
         files.open_for_reading(path) as file,
         zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as stream,
     ):
-        yield from map(orjson.loads, lines_of(stream))
-
-
-def lines_of(stream: Any) -> Iterator[bytes]:
-    """Yields the lines of a decompressing stream, line ends included."""
-    yield from io.BufferedReader(stream, buffer_size=1 << 20)
+        yield from io.BufferedReader(cast("Any", stream), buffer_size=1 << 20)

@@ -102,37 +102,30 @@ def _drop_whole_elements(text: str) -> str:
     return "".join(kept) + text[position:] if kept else text
 
 
-def _is_plain(text: str) -> bool:
-    """Tells at the speed of C whether all characters are line feeds, spaces or visible.
-
-    What `str.isprintable` calls printable is neither control, format, private, unassigned nor a
-    separator other than the space. U+FFFC and U+FFFD are printable and yet not wanted.
-    """
-    printable = text.replace("\n", "").isprintable()
-    return printable and "\ufffc" not in text and "\ufffd" not in text
-
-
-_LINE_END: Final = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
+_LINE_END_CHARS: Final = "\r\v\f\x85\u2028\u2029"
+_LINE_END: Final = re.compile(f"\r\n|[{_LINE_END_CHARS}]")
 
 
 def normalise_line_ends(text: str) -> str:
     r"""Turns `\r\n`, bare `\r` and the rarer line and paragraph separators into `\n`."""
-    return text if _is_plain(text) else _LINE_END.sub("\n", text)
+    return _LINE_END.sub("\n", text)
 
 
-_INVISIBLE: Final = re.compile(
-    "[\0-\x08\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+_INVISIBLE_CHARS: Final = (
+    "\0-\x08\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffd\ufdd0-\ufdef\ue000-\uf8ff\U000e0000-\U000e007f\ufffe\uffff"
-    "\U000f0000-\U0010ffff]"
+    "\U000f0000-\U0010ffff"
 )
+_INVISIBLE: Final = re.compile(f"[{_INVISIBLE_CHARS}]")
 
 
 def drop_invisible_characters(text: str) -> str:
     """Drops control, zero-width, bidirectional, private-use and replacement characters."""
-    return text if _is_plain(text) else _INVISIBLE.sub("", text)
+    return _INVISIBLE.sub("", text)
 
 
-_FULL_WIDTH: Final = re.compile("[０-９Ａ-Ｚａ-ｚ]")
+_FULL_WIDTH_CHARS: Final = "０-９Ａ-Ｚａ-ｚ"
+_FULL_WIDTH: Final = re.compile(f"[{_FULL_WIDTH_CHARS}]")
 _TO_HALF_WIDTH: Final = {
     code: code - 0xFEE0
     for first, last in ("０９", "ＡＺ", "ａｚ")
@@ -145,29 +138,35 @@ def narrow_latin(text: str) -> str:
     return text.translate(_TO_HALF_WIDTH) if _FULL_WIDTH.search(text) else text
 
 
-_SPACE: Final = re.compile("[\t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
-_SPACE_RUN: Final = re.compile(" {2,}")
-_LINE_BREAK: Final = re.compile(" *\n[ \n]*")
+_SPACE_CHARS: Final = "\t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000"
+_SPACE: Final = re.compile(f"[{_SPACE_CHARS}]")
+
+
+def normalise_spaces(text: str) -> str:
+    """Turns tabs and the wider and narrower spaces into plain ones."""
+    return _SPACE.sub(" ", text)
 
 
 def collapse_white_space(text: str) -> str:
     """Makes every run of spaces one space and every run with a line end one line feed."""
-    if not _is_plain(text):
-        text = _SPACE.sub(" ", text)
-    if "  " in text:
-        text = _SPACE_RUN.sub(" ", text)
-    if "\n\n" in text or " \n" in text or "\n " in text:
-        text = _LINE_BREAK.sub("\n", text)
-    return text.strip(" \n")
+    while "  " in text:
+        text = text.replace("  ", " ")
+    if "\n" in text:
+        text = "\n".join([bare for line in text.split("\n") if (bare := line.strip(" "))])
+    return text.strip(" ")
 
 
-EDITS: Final[tuple[Callable[[str], str], ...]] = (
-    unescape_entities,
-    strip_tags,
+MARKUP_EDITS: Final[tuple[Callable[[str], str], ...]] = (unescape_entities, strip_tags)
+CHARACTER_EDITS: Final[tuple[Callable[[str], str], ...]] = (
     normalise_line_ends,
     drop_invisible_characters,
     narrow_latin,
-    collapse_white_space,
+    normalise_spaces,
+)
+EDITS: Final = (*MARKUP_EDITS, *CHARACTER_EDITS, collapse_white_space)
+
+_TOUCHED_BY_CHARACTER_EDITS: Final = re.compile(
+    f"[{_LINE_END_CHARS}{_INVISIBLE_CHARS}{_FULL_WIDTH_CHARS}{_SPACE_CHARS}]"
 )
 
 
@@ -178,8 +177,13 @@ def clean_text(text: str) -> str:
     """
     for _ in range(_MAX_PASSES):
         before = text
-        for edit in EDITS:
+        for edit in MARKUP_EDITS:
             text = edit(text)
+        # One search instead of four: most texts have none of these characters.
+        if _TOUCHED_BY_CHARACTER_EDITS.search(text):
+            for edit in CHARACTER_EDITS:
+                text = edit(text)
+        text = collapse_white_space(text)
         if text == before or ("&" not in text and "<" not in text):
             break
     return text
@@ -202,8 +206,15 @@ def is_too_short(text: str, min_chars: int) -> bool:
 
 def has_too_little_chinese(text: str, min_fraction: float) -> bool:
     """Tells whether Chinese characters are a smaller share of the visible ones than wanted."""
-    chinese = sum(map(len, _CHINESE.findall(text)))
-    return chinese < min_fraction * count_visible_chars(text)
+    wanted = min_fraction * count_visible_chars(text)
+    # The first third of a Chinese text mostly has enough of them.
+    beginning = len(text) // 3
+    found = _count_chinese_chars(text[:beginning])
+    return found < wanted and found + _count_chinese_chars(text[beginning:]) < wanted
+
+
+def _count_chinese_chars(text: str) -> int:
+    return sum(map(len, _CHINESE.findall(text)))
 
 
 def find_reason_to_reject(text: str, corpus: str, config: DocumentsConfig) -> str | None:

@@ -1,7 +1,8 @@
 """Raw nlp_chinese_corpus -> cleaned documents, a vocabulary, masked-LM TFRecords.
 
 The stage `documents` cleans and deduplicates, `instances` makes vocabulary and TFRecords of what it
-left; `all` (default) is both. Flags of Apache Beam may stand beside those listed here.
+left; `all` (default) is both. `plan` foresees a run from a sample of the input and writes nothing.
+A run that was stopped goes on where it was. Flags of Apache Beam may stand beside those below.
 """
 
 import argparse
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeline.run import RunOptions
 
-_STAGES = ("all", "documents", "instances")
+_PLAN = "plan"
+_COMMANDS = ("all", "documents", "instances", _PLAN)
 _RUNNERS = ("local", "DataflowRunner", "FlinkRunner", "PortableRunner")
 
 
@@ -24,30 +26,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _make_parser()
     words = list(sys.argv[1:] if argv is None else argv)
     # Only the first word can name a stage: a later one may be the value of a flag of Beam's.
-    stage = words.pop(0) if words and not words[0].startswith("-") else "all"
-    if stage not in _STAGES:
-        parser.error(f"unknown stage {stage!r}; stages are {', '.join(_STAGES)}")
+    command = words.pop(0) if words and not words[0].startswith("-") else "all"
+    if command not in _COMMANDS:
+        parser.error(f"unknown stage {command!r}; stages are {', '.join(_COMMANDS)}")
     arguments, others = parser.parse_known_args(words)
 
     from pipeline import run, table
-    from pipeline.errors import PipelineError, UsageError
+    from pipeline.errors import PipelineError, UsageError, explain_os_error
 
     logging.getLogger().addFilter(_is_no_false_alarm)
     try:
         _check_beam_flags(others, parser)
-        options = _make_options(stage, arguments, others)
+        if command == _PLAN:
+            options = _make_options("all", arguments, others)
+            print(table.format_forecast(run.foresee(options)))
+            return 0
+        if arguments.output_dir is None:
+            raise UsageError("--output_dir is needed: the directory to write to")
+        options = _make_options(command, arguments, others)
         facts = run.run(options)
     except UsageError as error:
         return _fail(error, 2)
     except PipelineError as error:
         return _fail(error, 1)
     except OSError as error:
-        return _fail(error, 1)
+        return _fail(explain_os_error(error), 1)
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing half-written is left", 130)
+        return _fail("interrupted; the same command goes on where this one stopped", 130)
     if facts.ignored:
         print(f"Files of no known corpus, not read: {', '.join(facts.ignored)}\n")
     print(table.format_documents(facts.manifest))
+    if facts.manifest.skipped:
+        print(f"\n{table.format_skipped(facts.manifest.skipped)}")
     print(f"\nDocuments: {options.output_dir}/documents, rejections: {options.output_dir}/rejected")
     if facts.dataset_info:
         print(f"\n{table.format_shards(facts.dataset_info)}")
@@ -68,7 +78,7 @@ def _fail(error: object, exit_code: int) -> int:
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline",
-        usage="%(prog)s [all | documents | instances] --output_dir=DIR [flags]",
+        usage="%(prog)s [all | documents | instances | plan] --output_dir=DIR [flags]",
         description=__doc__,
         allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -76,7 +86,7 @@ def _make_parser() -> argparse.ArgumentParser:
     flag = parser.add_argument
     path = os.path.expanduser
     flag("--input_dir", type=path, help="directory of upstream's zips or of unpacked files")
-    flag("--output_dir", type=path, required=True, help="directory to write to; made if missing")
+    flag("--output_dir", type=path, help="directory to write to; made if missing")
     flag(
         "--vocab", type=path, help="finished vocab.txt of 13,686 entries; without it one is learned"
     )
@@ -99,7 +109,12 @@ def _make_parser() -> argparse.ArgumentParser:
         default=0.1,
         help="fail when a larger share of a corpus's lines cannot be read",
     )
-    flag("--overwrite", action="store_true", help="delete complete outputs of an earlier run")
+    flag("--overwrite", action="store_true", help="delete outputs of earlier runs, start afresh")
+    flag(
+        "--skip_broken_files",
+        action="store_true",
+        help="leave damaged input files out and list them instead of failing",
+    )
     flag("--quiet", action="store_true", help="show no progress")
     return parser
 
@@ -119,12 +134,13 @@ def _make_options(
         return RunOptions(
             stage=stage,
             input_dir=arguments.input_dir,
-            output_dir=arguments.output_dir,
+            output_dir=arguments.output_dir or "",
             vocab=arguments.vocab,
             runner=arguments.runner,
             num_workers=arguments.num_workers,
             max_rejected_fraction=arguments.max_rejected_fraction,
             overwrite=arguments.overwrite,
+            skip_broken_files=arguments.skip_broken_files,
             quiet=arguments.quiet,
             documents=DocumentsConfig(
                 dedup=arguments.dedup, held_out_fraction=arguments.held_out_fraction

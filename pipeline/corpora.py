@@ -12,6 +12,7 @@ import orjson
 
 from pipeline.records import HELD_OUT, TEST, TRAIN
 
+LINE_TOO_LONG: Final = "line_too_long"
 NOT_JSON: Final = "not_json"
 NOT_AN_OBJECT: Final = "not_an_object"
 INVALID_UTF8: Final = "invalid_utf8"
@@ -19,6 +20,7 @@ LONE_SURROGATE: Final = "lone_surrogate"
 MISSING_KEYS: Final = "missing_keys"
 NOT_TEXT: Final = "not_text"
 LINE_FAULTS: Final = (
+    LINE_TOO_LONG,
     NOT_JSON,
     NOT_AN_OBJECT,
     INVALID_UTF8,

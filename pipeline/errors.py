@@ -3,7 +3,10 @@
 PipelineError
 ├── UsageError    wrong flags or paths; nothing was started (exit code 2)
 └── RunError      the run could not be finished (exit code 1)
+    └── BrokenFileError   an input file is damaged; --skip_broken_files leaves it out
 """
+
+import errno
 
 
 class PipelineError(Exception):
@@ -16,3 +19,33 @@ class UsageError(PipelineError):
 
 class RunError(PipelineError):
     """The run was started and could not be finished."""
+
+
+class BrokenFileError(RunError):
+    """An input file is damaged.
+
+    Attributes:
+      fault: what is wrong with it, without path and remedy; the same wherever the file lies.
+      offset: byte at which that was noticed, in the decompressed content once that is read.
+    """
+
+    def __init__(self, place: str, fault: str, offset: int, remedy: str) -> None:
+        super().__init__(
+            f"{place}, byte {offset:,}: {fault}; {remedy}, or leave it out with --skip_broken_files"
+        )
+        self.fault = fault
+        self.offset = offset
+        self._arguments = place, fault, offset, remedy
+
+    def __reduce__(self) -> tuple[type["BrokenFileError"], tuple[str, str, int, str]]:
+        return type(self), self._arguments
+
+
+def explain_os_error(error: OSError) -> str:
+    """Says what an operating system's error means for a run, and what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"{error.filename}: no space is left on the disk; free some and give the same command "
+            "again: what is done is kept"
+        )
+    return str(error)

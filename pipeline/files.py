@@ -9,8 +9,27 @@ import shutil
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, NamedTuple, cast
+
+TEMPORARY_SUFFIX = ".tmp"
+
+_written: ContextVar["dict[str, int] | None"] = ContextVar("_written", default=None)
+
+
+class FoundFile(NamedTuple):
+    """A file below a folder.
+
+    Attributes:
+      path: where it is.
+      size_bytes: its size.
+      modified: when it was last written, in the file system's own units; 0 if it does not tell.
+    """
+
+    path: str
+    size_bytes: int
+    modified: int = 0
 
 
 def is_remote(path: str) -> bool:
@@ -50,30 +69,65 @@ def finished_or_absent(path: str) -> Generator[IO[bytes]]:
 
     It is written beside its place and renamed at the end; after an error nothing is left.
     """
-    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
-    if is_remote(path):
-        systems = _file_systems()
-        try:
-            with systems.create(
-                temporary, compression_type=_compression_types().UNCOMPRESSED
-            ) as file:
-                yield cast("IO[bytes]", file)
-            if systems.exists(path):
-                systems.delete([path])
-            systems.rename([temporary], [path])
-        except BaseException:
-            if systems.exists(temporary):
-                systems.delete([temporary])
-            raise
-        return
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    temporary = f"{path}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
+    write = _write_remote if is_remote(path) else _write_local
+    with write(temporary, path) as file:
+        yield file
+    written = _written.get()
+    if written is not None:
+        written[path] = size_of(path)
+
+
+@contextmanager
+def _write_remote(temporary: str, path: str) -> Generator[IO[bytes]]:
+    systems = _file_systems()
     try:
+        with systems.create(temporary, compression_type=_compression_types().UNCOMPRESSED) as file:
+            yield cast("IO[bytes]", file)
+        if systems.exists(path):
+            systems.delete([path])
+        systems.rename([temporary], [path])
+    except BaseException:
+        if systems.exists(temporary):
+            systems.delete([temporary])
+        raise
+
+
+@contextmanager
+def _write_local(temporary: str, path: str) -> Generator[IO[bytes]]:
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         with Path(temporary).open("wb") as file:
             yield file
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = path
         raise
+
+
+@contextmanager
+def recording() -> Generator[dict[str, int]]:
+    """Notes path and size in bytes of every file that is finished meanwhile."""
+    written: dict[str, int] = {}
+    token = _written.set(written)
+    try:
+        yield written
+    finally:
+        _written.reset(token)
+
+
+def size_of(path: str) -> int:
+    """Returns the size of a file in bytes; -1 if there is none."""
+    if is_remote(path):
+        systems = _file_systems()
+        found = systems.match([path])[0].metadata_list
+        return found[0].size_in_bytes if found else -1
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return -1
 
 
 def exists(path: str) -> bool:
@@ -84,7 +138,7 @@ def exists(path: str) -> bool:
 def delete(path: str) -> None:
     """Deletes a file or folder with all it holds, if it is there."""
     if is_remote(path):
-        found = [name for name, _ in list_files(path)]
+        found = [found.path for found in list_files(path)]
         if found:
             _file_systems().delete(found)
     elif os.path.isdir(path) and not os.path.islink(path):
@@ -93,8 +147,8 @@ def delete(path: str) -> None:
         os.remove(path)
 
 
-def list_files(folder: str) -> list[tuple[str, int]]:
-    """Returns path and size in bytes of every file below a folder, none if it is missing.
+def list_files(folder: str) -> list[FoundFile]:
+    """Returns every file below a folder, none if it is missing.
 
     Links are followed, once each; what is neither file nor folder, such as a pipe, is left out.
 
@@ -103,10 +157,13 @@ def list_files(folder: str) -> list[tuple[str, int]]:
     """
     if is_remote(folder):
         matches = _file_systems().match([join(folder, "**")])
-        return [(found.path, found.size_in_bytes) for found in matches[0].metadata_list]
+        return [
+            FoundFile(found.path, found.size_in_bytes, int(found.last_updated_in_seconds or 0))
+            for found in matches[0].metadata_list
+        ]
     if not os.path.isdir(folder):
         return []
-    found: list[tuple[str, int]] = []
+    found: list[FoundFile] = []
     visited: set[str] = set()
     for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         real = os.path.realpath(parent)
@@ -115,8 +172,13 @@ def list_files(folder: str) -> list[tuple[str, int]]:
             continue
         visited.add(real)
         paths = [os.path.join(parent, name) for name in names]
-        found += [(path, os.path.getsize(path)) for path in paths if os.path.isfile(path)]
+        found += [_look_at(path) for path in paths if os.path.isfile(path)]
     return found
+
+
+def _look_at(path: str) -> FoundFile:
+    status = os.stat(path)
+    return FoundFile(path, status.st_size, status.st_mtime_ns)
 
 
 def _raise(error: OSError) -> None:

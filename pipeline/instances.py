@@ -6,10 +6,11 @@ blocks -> words -> token stream -> sequences of 128 -> masks -> records
 
 import hashlib
 import json
+import operator
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -17,20 +18,21 @@ from pipeline import files, packing
 from pipeline.blocks import read_block
 from pipeline.config import InstancesConfig
 from pipeline.errors import RunError
-from pipeline.layout import Layout, shard_name, shard_set_name
+from pipeline.layout import Layout, shard_name, shard_set_name, shard_stem
 from pipeline.manifest import load_manifest
 from pipeline.masking import draw_mask_ids, find_mask_units
-from pipeline.records import TRAIN, Shard
-from pipeline.segmentation import Segmenter, load_segmenter
+from pipeline.records import TRAIN, Block, Shard
+from pipeline.resume import Stage
+from pipeline.segmentation import Segmenter, load_segmenter, measure_words
 from pipeline.units import deal_blocks, seed_of
 from tfrecords_schema import features
 from tfrecords_schema.examples import encode_examples
 from tfrecords_schema.framing import frame_records
-from vocab.special_tokens import FIRST_ORDINARY_ID, PAD_ID, UNK_ID
+from vocab.special_tokens import FIRST_ORDINARY_ID, UNK_ID
 from vocab.tokenizer import Tokenizer
 from vocab.vocab_file import parse_vocab
 
-_BATCH_SEQUENCES = 2048
+_BATCH_TOKENS = 1 << 18
 
 Statistics = dict[int, Counter[str]]
 """Counts over sequences, by max_seq_length; masked tokens are those of all copies."""
@@ -63,34 +65,83 @@ class ShardResult(NamedTuple):
     records: dict[str, int]
     statistics: Statistics
 
+    def to_json(self) -> Any:
+        """Returns what a note of the done unit holds."""
+        return {"records": self.records, "statistics": list(self.statistics.items())}
+
+    @classmethod
+    def from_json(cls, fields: Any, unit: Shard, *_: Any) -> "ShardResult":
+        """Reads what `to_json` returned."""
+        statistics = {length: Counter(counts) for length, counts in fields["statistics"]}
+        return cls(unit, fields["records"], statistics)
+
 
 def build_shard(shard: Shard, config: InstancesConfig, sources: Sources) -> ShardResult:
-    """Writes one shard at all lengths; training shards in `dupe_factor` static maskings."""
+    """Makes one shard of the blocks that are dealt to it."""
     layout = sources.layout
-    tokenizer = _load_tokenizer(layout.vocab, sources.vocab_sha256)
+    tokenizer = load_tokenizer(layout.vocab, sources.vocab_sha256)
     manifest = load_manifest(layout.manifest, sources.manifest_sha256)
+    blocks = deal_blocks(manifest.blocks, shard, config.seed)
+    stream = tokenize_blocks(blocks, manifest.parts, config, layout, tokenizer)
+    return write_shard(stream, shard, config, layout, tokenizer.size)
+
+
+def tokenize_blocks(
+    blocks: Iterable[Block],
+    parts: int,
+    config: InstancesConfig,
+    layout: Layout,
+    tokenizer: Tokenizer,
+) -> packing.TokenStream:
+    """Returns the tokens of all documents of some blocks, in order."""
     segment = load_segmenter(config.segmenter)
-    streams: list[packing.TokenStream] = []
-    for block in deal_blocks(manifest.blocks, shard, config.seed):
-        with files.open_for_reading(layout.part(block.part, manifest.parts)) as file:
-            texts = [document.text for document in read_block(file, block)]
-        streams.append(segment_and_tokenize(texts, segment, tokenizer))
-    stream = packing.join_streams(streams)
+    return packing.join_streams(
+        [
+            segment_and_tokenize(texts, segment, tokenizer)
+            for texts in _read_texts(blocks, parts, layout)
+        ]
+    )
+
+
+def write_shard(
+    stream: packing.TokenStream,
+    shard: Shard,
+    config: InstancesConfig,
+    layout: Layout,
+    vocab_size: int,
+) -> ShardResult:
+    """Writes a shard at all lengths; training shards in `dupe_factor` static maskings."""
     records: dict[str, int] = {}
     statistics: Statistics = {}
     for max_seq_length in features.SEQ_LENGTHS:
-        sequences = packing.pack_stream(stream, max_seq_length)
-        counts = _count_tokens(sequences)
+        packed = packing.pack_stream(stream, max_seq_length)
+        counts = _count_tokens(stream, packed)
         for copy in range(config.dupe_factor if shard.split == TRAIN else 1):
             name = shard_name(shard, max_seq_length, copy)
             rng = np.random.Generator(np.random.PCG64(seed_of(config.seed, name)))
             with files.finished_or_absent(files.join(layout.tfrecords, name)) as file:
                 counts["masked_tokens"] += _write_masked(
-                    sequences, config.masked_lm_prob, tokenizer.size, rng, file
+                    packed, config.masked_lm_prob, vocab_size, rng, file
                 )
-            records[name] = len(sequences.token_ids)
+            records[name] = len(packed)
         statistics[max_seq_length] = counts
     return ShardResult(shard, records, statistics)
+
+
+def _read_texts(blocks: Iterable[Block], parts: int, layout: Layout) -> Iterator[list[str]]:
+    """Yields the texts of each block's documents."""
+    for block in blocks:
+        with files.open_for_reading(layout.part(block.part, parts)) as file:
+            yield [document.text for document in read_block(file, block)]
+
+
+def shard_stage(config: InstancesConfig, sources: Sources) -> Stage:
+    """Shards -> ShardResults."""
+    size_of = operator.attrgetter("text_bytes")
+    return Stage(
+        *("shards", build_shard, (config, sources), ShardResult),
+        *(shard_stem, size_of, sources.layout),
+    )
 
 
 def results_to_json(results: Iterable[ShardResult]) -> bytes:
@@ -110,52 +161,53 @@ def segment_and_tokenize(
     texts: Sequence[str], segment: Segmenter, tokenizer: Tokenizer
 ) -> packing.TokenStream:
     """Cuts documents into words and tokens, all at once, and puts [SEP] between them."""
-    words: list[str] = []
-    for text in texts:
-        words += segment(text)
-        words.append("\n")
-    word_lengths = np.fromiter(map(len, words), np.int64, len(words))
-    tokens = tokenizer.tokenize("".join(words), word_lengths)
+    text = "\n".join([*texts, ""])
+    tokens = tokenizer.tokenize(text, measure_words(texts, segment))
     document_ends = np.cumsum([len(text) + 1 for text in texts])
-    document_numbers = np.searchsorted(document_ends, tokens.positions, side="right")
-    return packing.join_documents(tokens.ids, tokens.word_starts, document_numbers)
+    document_begins = np.searchsorted(tokens.positions, document_ends)
+    return packing.join_documents(tokens.ids, tokens.word_starts, document_begins)
 
 
 def _write_masked(
-    sequences: packing.Sequences,
+    packed: packing.Packing,
     masked_lm_prob: float,
     vocab_size: int,
     rng: np.random.Generator,
     file: IO[bytes],
 ) -> int:
     """Writes the sequences in random order under one static masking; returns tokens masked."""
-    max_seq_length = sequences.token_ids.shape[1]
-    cap = features.MAX_PREDICTIONS_PER_SEQ[max_seq_length]
-    order = np.argsort(rng.random(len(sequences.token_ids)), kind="stable")
+    cap = features.MAX_PREDICTIONS_PER_SEQ[packed.max_seq_length]
+    order = rng.permutation(len(packed))
+    batch = _BATCH_TOKENS // packed.max_seq_length
     masked = 0
-    for start in range(0, len(order), _BATCH_SEQUENCES):
-        rows = order[start : start + _BATCH_SEQUENCES]
-        token_ids, word_starts = sequences.token_ids[rows], sequences.word_starts[rows]
-        units = find_mask_units(token_ids, word_starts)
-        mask_ids = draw_mask_ids(units, masked_lm_prob, cap, vocab_size, rng)
+    for start in range(0, len(order), batch):
+        token_ids, word_starts = packed.fill(order[start : start + batch])
+        mask_ids = draw_mask_ids(
+            find_mask_units(token_ids, word_starts), masked_lm_prob, cap, vocab_size, rng
+        )
         file.write(frame_records(encode_examples(token_ids, mask_ids, word_starts)))
         masked += int(np.count_nonzero(mask_ids))
     return masked
 
 
-def _count_tokens(sequences: packing.Sequences) -> Counter[str]:
-    ids = sequences.token_ids
+def _count_tokens(stream: packing.TokenStream, packed: packing.Packing) -> Counter[str]:
+    positions = len(packed) * packed.max_seq_length
     return Counter(
-        sequences=len(ids),
-        positions=ids.size,
-        padding=int(np.count_nonzero(ids == PAD_ID)),
-        unknown_tokens=int(np.count_nonzero(ids == UNK_ID)),
-        countable_tokens=int(np.count_nonzero(ids >= FIRST_ORDINARY_ID)),
+        sequences=len(packed),
+        positions=positions,
+        padding=positions - 2 * len(packed) - int(packed.lengths.sum()),
+        unknown_tokens=int(np.count_nonzero(stream.ids == UNK_ID)),
+        countable_tokens=int(np.count_nonzero(stream.ids >= FIRST_ORDINARY_ID)),
     )
 
 
 @lru_cache(maxsize=1)
-def _load_tokenizer(path: str, sha256: str) -> Tokenizer:
+def load_tokenizer(path: str, sha256: str) -> Tokenizer:
+    """Reads a vocabulary once a process.
+
+    Raises:
+      RunError: the file is not the one with this digest.
+    """
     data = files.read_bytes(path)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise RunError(f"{path}: has changed since the run began; start again")

@@ -9,10 +9,13 @@ from pipeline.records import HELD_OUT, TRAIN, InputFile, Shard
 from tfrecords_schema import dataset_info
 
 _OURS: Final = re.compile(
-    r"(?:part-\d{5}-of-\d{5}\.jsonl\.zst|manifest\.json|token_counts\.json\.zst|shards\.json"
+    r"(?:part-\d{5}-of-\d{5}\.(?:jsonl\.zst|keys)|manifest\.json|token_counts\.json\.zst"
     r"|(?:train|eval|test)-\w+-\d{5}-of-\d{5}\.tfrecord|vocab\.txt|dataset_info\.json"
-    r"|\w+-[0-9a-f]{32}-\d{5}\.zst)(?:\.[0-9a-f]{32}\.tmp)?"
+    r"|shards\.json|\w+-[0-9a-f]{32}-\d{5}\.zst|[\w-]+\.done\.json)(?:\.[0-9a-f]{32}\.tmp)?"
 )
+
+
+_CLEANED: Final = ("cleaned", "cleaned_rejected", "keys")
 
 
 class Layout(NamedTuple):
@@ -53,7 +56,7 @@ class Layout(NamedTuple):
     @property
     def token_counts(self) -> str:
         """How often each basic token occurs in the training documents."""
-        return files.join(self.documents, "token_counts.json.zst")
+        return files.join(self.work, "token_counts.json.zst")
 
     @property
     def vocab(self) -> str:
@@ -80,10 +83,27 @@ class Layout(NamedTuple):
         """What varies between equal runs: paths, times, versions."""
         return files.join(self.root, "run.json")
 
+    def stage(self, name: str) -> str:
+        """Folder of the notes that units of one stage are done."""
+        return files.join(self.work, "done", name)
+
+    def done(self, stage: str, unit_name: str) -> str:
+        """The note that one unit is done: what it found out, and its files."""
+        return files.join(self.stage(stage), f"{unit_name}.done.json")
+
+    @property
+    def chunks(self) -> str:
+        """Folder of decompressed ranges of packed input files."""
+        return files.join(self.work, "chunks")
+
+    @property
+    def cleaned_folders(self) -> tuple[str, ...]:
+        """Folders of what cleaning leaves for finishing."""
+        return tuple(files.join(self.work, name) for name in _CLEANED)
+
     def chunk(self, input_file: InputFile, ordinal: int) -> str:
         """One decompressed range of a packed input file."""
-        digest = hashlib.blake2b(input_file.name.encode(), digest_size=16).hexdigest()
-        return files.join(self.work, "chunks", f"{input_file.corpus}-{digest}-{ordinal:05d}.zst")
+        return files.join(self.chunks, f"{input_name(input_file)}-{ordinal:05d}.zst")
 
     def part(self, number: int, total: int) -> str:
         """The kept documents of one unit."""
@@ -95,11 +115,21 @@ class Layout(NamedTuple):
 
     def cleaned(self, number: int, total: int) -> str:
         """The cleaned documents of one unit, duplicates included."""
-        return files.join(self.work, "cleaned", _part_name(number, total))
+        return files.join(self.cleaned_folders[0], _part_name(number, total))
 
     def cleaned_rejected(self, number: int, total: int) -> str:
         """The documents of one unit that cleaning rejected."""
-        return files.join(self.work, "cleaned_rejected", _part_name(number, total))
+        return files.join(self.cleaned_folders[1], _part_name(number, total))
+
+    def keys(self, number: int, total: int) -> str:
+        """Keys and sizes of the cleaned documents of one unit, in their order."""
+        return files.join(self.cleaned_folders[2], f"part-{number:05d}-of-{total:05d}.keys")
+
+
+def input_name(input_file: InputFile) -> str:
+    """Returns a file name that stands for an input file, wherever it lies."""
+    digest = hashlib.blake2b(input_file.name.encode(), digest_size=16).hexdigest()
+    return f"{input_file.corpus}-{digest}"
 
 
 def is_ours(path: str) -> bool:
@@ -114,12 +144,21 @@ def shard_set_name(shard: Shard) -> str:
     return f"{'eval' if shard.split == HELD_OUT else 'test'}-{shard.corpus}"
 
 
+def shard_stem(shard: Shard) -> str:
+    """Returns what names a shard among all: train-00003-of-00016."""
+    return f"{shard_set_name(shard)}-{_place(shard)}"
+
+
 def shard_name(shard: Shard, max_seq_length: int, copy: int) -> str:
     """Returns the path of a shard below tfrecords/: 128/train-0-00003-of-00016.tfrecord."""
     stem = shard_set_name(shard)
     if shard.split == TRAIN:
         stem += f"-{copy}"
-    return f"{max_seq_length}/{stem}-{shard.ordinal:05d}-of-{shard.total:05d}.tfrecord"
+    return f"{max_seq_length}/{stem}-{_place(shard)}.tfrecord"
+
+
+def _place(shard: Shard) -> str:
+    return f"{shard.ordinal:05d}-of-{shard.total:05d}"
 
 
 def _part_name(number: int, total: int) -> str:

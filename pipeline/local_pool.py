@@ -3,6 +3,8 @@
 One pool serves all stages of a run, so that workers start once and keep their dictionaries.
 """
 
+import copy
+import importlib
 import multiprocessing
 import os
 import signal
@@ -12,7 +14,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final
 
-from pipeline.errors import PipelineError, RunError
+import numpy as np
+
+from pipeline.errors import PipelineError, RunError, explain_os_error
+from pipeline.resume import Done, Stage, run_or_recall
 
 _WAITING_PER_WORKER: Final = 2
 
@@ -25,16 +30,37 @@ def start(num_workers: int) -> None:
     global _pool, _first_error
     stop()
     _first_error = None
+    # NumPy's linear algebra is not used, and its threads would spin beside the workers.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if num_workers > 1:
         # Spawned, not forked: Beam runs threads, which a fork would not survive.
         context = multiprocessing.get_context("spawn")
-        _pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_follow_launcher)
+        _pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker)
+        for _ in range(num_workers):
+            _pool.submit(_import_stages)  # while the launcher imports Beam
+    else:
+        _keep_freed_memory()
 
 
-def _follow_launcher() -> None:
+def _start_worker() -> None:
     """Leaves Ctrl-C to the launcher, which ends its workers, and ends when it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_launcher, daemon=True).start()
+    _keep_freed_memory()
+
+
+def _import_stages() -> None:
+    importlib.import_module("pipeline.stages")
+    importlib.import_module("pipeline.instances")
+
+
+def _keep_freed_memory() -> None:
+    """Stops the C library from giving memory back and asking for it anew at every array.
+
+    Freeing one large block raises the thresholds of glibc's malloc for good (mallopt(3),
+    M_MMAP_THRESHOLD); elsewhere this does nothing.
+    """
+    np.empty(31 << 20, np.uint8)
 
 
 def _end_with_launcher() -> None:
@@ -60,48 +86,47 @@ def first_error() -> PipelineError | None:
 class BoundedRun:
     """Runs one stage's units in the pool, a bounded number of them at a time."""
 
-    def __init__(self, run_unit: Callable[..., Any], *arguments: Any) -> None:
-        """Runs `run_unit(unit, *arguments)`; a function that workers can import by its name."""
-        self._run_unit = run_unit
-        self._arguments = arguments
-        self._running: dict[Future[Any], Any] = {}
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._running: dict[Future[Done], Any] = {}
 
-    def submit(self, unit: Any) -> Iterator[tuple[Any, Any]]:
-        """Starts a unit; yields (unit, result) of those that are ready, in any order."""
+    def submit(self, unit: Any) -> Iterator[tuple[Any, Done]]:
+        """Starts a unit; yields (unit, done) of those that are ready, in any order."""
         if _pool is None:
-            yield unit, _noting_errors(lambda: self._run_unit(unit, *self._arguments))
+            yield unit, noting_errors(lambda: run_or_recall(unit, self._stage))
             return
         running = self._running
-        running[_pool.submit(self._run_unit, unit, *self._arguments)] = unit
+        running[_pool.submit(run_or_recall, unit, self._stage)] = unit
         workers = _pool._max_workers  # pyright: ignore[reportAttributeAccessIssue]
         while len(running) >= workers * _WAITING_PER_WORKER:
             yield from self._collect()
 
-    def finish(self) -> Iterator[tuple[Any, Any]]:
-        """Yields (unit, result) of all that are still running."""
+    def finish(self) -> Iterator[tuple[Any, Done]]:
+        """Yields (unit, done) of all that are still running."""
         while self._running:
             yield from self._collect()
 
-    def _collect(self) -> Iterator[tuple[Any, Any]]:
+    def _collect(self) -> Iterator[tuple[Any, Done]]:
         ready, _ = wait(self._running, return_when=FIRST_COMPLETED)
         for future in ready:
             unit = self._running.pop(future)
-            yield unit, _noting_errors(future.result)
+            yield unit, noting_errors(future.result)
 
 
-def _noting_errors(get_result: Callable[[], Any]) -> Any:
+def noting_errors(get_result: Callable[[], Any]) -> Any:
+    """Calls a function inside a graph; keeps the first error that a user can mend."""
     global _first_error
     try:
         return get_result()
     except PipelineError as error:
         failure = error
     except OSError as error:
-        failure = RunError(str(error))
+        failure = RunError(explain_os_error(error))
     except BrokenProcessPool:
         failure = RunError(
-            "a worker process ended abruptly (out of memory, or killed); start again, with a "
-            "smaller --num_workers if memory was short"
+            "a worker process ended abruptly (out of memory, or killed); give the same command "
+            "again, with a smaller --num_workers if memory was short: what is done is kept"
         )
     _first_error = _first_error or failure
     # A copy: Beam adds to the message of what passes through it.
-    raise type(failure)(*failure.args)
+    raise copy.copy(failure)

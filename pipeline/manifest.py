@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 
 from pipeline import files
 from pipeline.errors import RunError
-from pipeline.records import Block, OutcomeCounts
+from pipeline.records import Block, OutcomeCounts, Skipped
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 
 class Manifest(NamedTuple):
@@ -21,12 +21,14 @@ class Manifest(NamedTuple):
       parts: number of documents files, and of files of rejections.
       outcomes: documents by corpus, split and outcome.
       blocks: where the documents lie, ordered by part and offset.
+      skipped: broken stretches of input that were left out.
     """
 
     config: dict[str, Any]
     parts: int
     outcomes: OutcomeCounts
     blocks: list[Block]
+    skipped: list[Skipped]
 
     def to_json(self) -> bytes:
         """Returns the bytes of manifest.json."""
@@ -38,6 +40,7 @@ class Manifest(NamedTuple):
             "config": self.config,
             "parts": self.parts,
             "outcomes": outcomes,
+            "skipped": [skipped._asdict() for skipped in self.skipped],
             "block_fields": Block._fields,
         }
         # One line a block: the file is read by people too.
@@ -69,7 +72,8 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
             for outcome, count in counts.items():
                 outcomes[corpus, split, outcome] = count
     blocks = [Block(*row) for row in fields["blocks"]]
-    return Manifest(fields["config"], fields["parts"], outcomes, blocks)
+    skipped = [Skipped(**row) for row in fields["skipped"]]
+    return Manifest(fields["config"], fields["parts"], outcomes, blocks, skipped)
 
 
 @lru_cache(maxsize=1)

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from vocab.special_tokens import CLS_ID, PAD_ID, SEP_ID
 
@@ -12,7 +13,7 @@ MAX_UNIT_TOKENS: Final = 8
 """A word of more tokens is several mask units."""
 
 IntArray = npt.NDArray[np.int64]
-IdArray = npt.NDArray[np.int32]
+IdArray = npt.NDArray[np.uint16]
 BoolArray = npt.NDArray[np.bool_]
 
 
@@ -20,7 +21,7 @@ class TokenStream(NamedTuple):
     """The tokens of documents one after the other, one [SEP] between two documents.
 
     Attributes:
-      ids: shape [T].
+      ids: shape [T]; 16 bits hold the 13,686 ids of the vocabulary.
       unit_starts: True where a mask unit begins and at every [SEP], shape [T].
     """
 
@@ -40,36 +41,77 @@ class Sequences(NamedTuple):
     word_starts: BoolArray
 
 
+class Packing:
+    """Where a stream is cut into sequences of length L; fills any of them on demand.
+
+    Attributes:
+      begins: where in the stream each sequence begins, shape [N].
+      lengths: tokens of the stream in each sequence, shape [N].
+      max_seq_length: L.
+    """
+
+    def __init__(self, stream: TokenStream, begins: IntArray, ends: IntArray, length: int) -> None:
+        """Takes the cuts that `pack_stream` found."""
+        self.begins = begins
+        self.lengths = ends - begins
+        self.max_seq_length = length
+        # Window i is the sequence whose first token is stream[i]: one place for [CLS] before it.
+        edges = 1, length
+        self._ids = sliding_window_view(np.pad(stream.ids, edges), length)
+        self._unit_starts = sliding_window_view(np.pad(stream.unit_starts, edges), length)
+
+    def __len__(self) -> int:
+        return len(self.begins)
+
+    def fill(self, rows: npt.NDArray[np.integer]) -> Sequences:
+        """Returns the sequences of these numbers, in this order."""
+        begins, lengths = self.begins[rows], self.lengths[rows]
+        token_ids, word_starts = self._ids[begins], self._unit_starts[begins]
+        # Nearly all sequences are full to the last few places.
+        first = int(lengths.min(initial=self.max_seq_length - 2)) + 1
+        behind = np.arange(first, self.max_seq_length) > lengths[:, None]
+        token_ids[:, first:][behind] = PAD_ID
+        word_starts[:, first:][behind] = False
+        each = np.arange(len(rows))
+        token_ids[:, 0], word_starts[:, 0] = CLS_ID, True
+        token_ids[each, lengths + 1], word_starts[each, lengths + 1] = SEP_ID, True
+        return Sequences(token_ids, word_starts)
+
+
 def join_documents(
-    ids: IdArray, word_starts: BoolArray, document_numbers: npt.NDArray[np.integer]
+    ids: npt.NDArray[np.integer], word_starts: BoolArray, document_begins: IntArray
 ) -> TokenStream:
     """Puts one [SEP] between the tokens of two documents and cuts long words into mask units.
 
     Args:
       ids: tokens of all documents, shape [T].
       word_starts: True where a word begins, shape [T].
-      document_numbers: ascending, shape [T]; every change is a new document.
+      document_begins: first token of each document, ascending, shape [D]; a document without
+        tokens has the same as the next one, or T.
 
     Returns:
       The stream; documents without tokens leave no trace in it.
     """
-    changes = np.flatnonzero(document_numbers[1:] != document_numbers[:-1]) + 1
+    begins = np.unique(document_begins)
+    begins = begins[(begins > 0) & (begins < len(ids))]
     word_starts = word_starts.copy()
     word_starts[:1] = True
-    word_starts[changes] = True
+    word_starts[begins] = True
     unit_starts = _cut_long_words(word_starts)
-    return TokenStream(np.insert(ids, changes, SEP_ID), np.insert(unit_starts, changes, True))
+    return TokenStream(
+        np.insert(ids.astype(np.uint16), begins, SEP_ID), np.insert(unit_starts, begins, True)
+    )
 
 
 def join_streams(streams: Sequence[TokenStream]) -> TokenStream:
     """Puts streams behind each other, one [SEP] between two; empty ones leave no trace."""
-    separator = TokenStream(np.array([SEP_ID], np.int32), np.array([True]))
+    separator = TokenStream(np.array([SEP_ID], np.uint16), np.array([True]))
     pieces: list[TokenStream] = []
     for stream in streams:
         if len(stream.ids):
             pieces += (separator, stream) if pieces else (stream,)
     if not pieces:
-        return TokenStream(np.zeros(0, np.int32), np.zeros(0, np.bool_))
+        return TokenStream(np.zeros(0, np.uint16), np.zeros(0, np.bool_))
     return TokenStream(*map(np.concatenate, zip(*pieces, strict=True)))
 
 
@@ -83,8 +125,8 @@ def _cut_long_words(word_starts: BoolArray) -> BoolArray:
     return unit_starts
 
 
-def pack_stream(stream: TokenStream, max_seq_length: int) -> Sequences:
-    """Fills sequences with the tokens of a stream, in order, cut only between mask units.
+def pack_stream(stream: TokenStream, max_seq_length: int) -> Packing:
+    """Cuts a stream into sequences, in order, only between mask units.
 
     A sequence is cut only when the next unit does not fit. A [SEP] between documents that falls
     on a cut is left out: the sequence's own [SEP] stands there.
@@ -104,18 +146,7 @@ def pack_stream(stream: TokenStream, max_seq_length: int) -> Sequences:
         raise ValueError(
             f"max_seq_length must be at least {MAX_UNIT_TOKENS + 2}, got {max_seq_length}"
         )
-    begins, ends = _find_cuts(stream, capacity)
-    lengths = ends - begins
-    columns = np.arange(max_seq_length)
-    inside = (columns >= 1) & (columns <= lengths[:, None])
-    # Column 0 is [CLS], so column 1 holds the token at `begin`: the stream is moved by one place.
-    places = begins[:, None] + columns
-    token_ids = np.where(inside, np.pad(stream.ids, (1, max_seq_length))[places], PAD_ID)
-    word_starts = inside & np.pad(stream.unit_starts, (1, max_seq_length))[places]
-    rows = np.arange(len(begins))
-    token_ids[:, 0], word_starts[:, 0] = CLS_ID, True
-    token_ids[rows, lengths + 1], word_starts[rows, lengths + 1] = SEP_ID, True
-    return Sequences(token_ids.astype(np.int32, copy=False), word_starts)
+    return Packing(stream, *_find_cuts(stream, capacity), max_seq_length)
 
 
 def _find_cuts(stream: TokenStream, capacity: int) -> tuple[IntArray, IntArray]:

@@ -1,7 +1,6 @@
-"""Inputs -> lines: finds and recognises the files of a corpus, unpacks and reads them by units."""
+"""Unpacks input files and reads them by units: files -> chunks -> lines."""
 
 import gzip
-import io
 import lzma
 import zipfile
 import zlib
@@ -9,19 +8,25 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, BinaryIO, Final, NamedTuple, cast
 
-import orjson
 import zstandard
 
-from pipeline import corpora, files, units
-from pipeline.errors import RunError, UsageError
+from pipeline import files, units
+from pipeline.errors import BrokenFileError, RunError
 from pipeline.layout import Layout
-from pipeline.records import InputFile, Unit
+from pipeline.records import InputFile, Skipped, Unit
 
-_PIECE_BYTES: Final = 1 << 20
+PIECE_BYTES: Final = 1 << 20
+MAX_LINE_BYTES: Final = 16 << 20
+"""Longer lines are no documents: a whole novel in one line has 5 MB."""
+
+MAX_EXPANSION: Final = 200
+"""Text never packs so well (the corpora: 2 to 6 times); deflate reaches 1,032, zip bombs more."""
+
+SMALL_BYTES: Final = 64 << 20
+"""What any packed file may become, however well it is packed."""
+
 _CHUNK_LEVEL: Final = 1  # chunks are read once and deleted
-_TEXT_SUFFIXES: Final = (".json", ".jsonl", ".txt", ".ndjson")
-_PROBE_LINE_BYTES: Final = 1 << 24
-_ENCRYPTED: Final = 1  # general purpose bit 0 of a zip member
+_BEGINNING_BYTES: Final = 4096
 _BROKEN: Final = (
     zipfile.BadZipFile,
     gzip.BadGzipFile,
@@ -31,232 +36,228 @@ _BROKEN: Final = (
     OSError,
     NotImplementedError,  # a compression method that zipfile does not know
 )
-_PROBE_LINES: Final = 20
 
 
-class Inputs(NamedTuple):
-    """What an input directory holds.
+class RawLine(NamedTuple):
+    """One line of an input file.
 
     Attributes:
-      recognised: the files of corpora, biggest first: packed ones cannot be split.
-      ignored: names of all other files, hidden ones left out.
+      offset: where it begins in the decompressed file, in bytes.
+      data: its bytes without the line feed; only the beginning if it is too long.
+      length: its bytes.
     """
 
-    recognised: list[InputFile]
-    ignored: list[str]
+    offset: int
+    data: bytes
+    length: int
+
+    @property
+    def is_too_long(self) -> bool:
+        """Tells whether `data` is only the beginning."""
+        return self.length > MAX_LINE_BYTES
 
 
-def find_inputs(input_dir: str) -> Inputs:
-    """Finds the files of all corpora below a directory.
+class Split(NamedTuple):
+    """What splitting one input file made: its units, or a note that it was left out."""
+
+    units: list[Unit]
+    skipped: list[Skipped]
+
+    def to_json(self) -> Any:
+        """Returns what a note of the done unit holds."""
+        return [list(unit) for unit in self.units]
+
+    @classmethod
+    def from_json(cls, fields: Any, *_: Any) -> "Split":
+        """Reads what `to_json` returned."""
+        return cls([Unit(*row) for row in fields], [])
+
+
+# --- Unpacking ---
+
+
+def read_pieces(input_file: InputFile) -> Generator[bytes]:
+    """Yields the decompressed content of a plain or packed file, piece by piece.
 
     Raises:
-      UsageError: no such directory, nothing in it, nothing recognised, or two files that would
-        give their documents the same ids.
+      BrokenFileError: the file is damaged, encrypted or a bomb; says at which byte.
     """
-    if not files.is_remote(input_dir) and not files.exists(input_dir):
-        raise UsageError(f"--input_dir={input_dir}: no such directory")
-    listed = sorted(files.list_files(input_dir))
-    if not listed:
-        raise UsageError(
-            f"--input_dir={input_dir}: is empty or no directory; it should hold "
-            "the zips or unpacked files of nlp_chinese_corpus"
-        )
-    recognised: list[InputFile] = []
-    ignored: list[str] = []
-    for path, size in listed:
-        name = path[len(input_dir) :].lstrip("/").replace("\\", "/")
-        for candidate in _candidates(path, name, size):
-            found = _recognise(candidate)
-            if found:
-                recognised.append(found)
-            else:
-                ignored.append(f"{name}:{candidate.member}" if candidate.member else name)
-    if not recognised:
-        raise UsageError(
-            f"--input_dir={input_dir}: none of {len(ignored)} files is of a known corpus "
-            f"({', '.join(ignored[:5])}); known are the files of nlp_chinese_corpus, by name or "
-            'by keys, and JSON lines with a "text" field'
-        )
-    _refuse_doubles(recognised)
-    recognised.sort(key=lambda found: (-found.size_bytes, found.corpus, found.name))
-    return Inputs(recognised, ignored)
-
-
-def _candidates(path: str, name: str, size: int) -> Iterator[InputFile]:
-    """Yields the plain files that a file is or holds, their corpora still unknown."""
-    if _is_hidden(name):
-        return
-    if name.endswith(".zip"):
-        try:
-            with files.open_for_reading(path) as file, zipfile.ZipFile(file) as archive:
-                members = archive.infolist()
-        except zipfile.BadZipFile as error:
-            raise RunError(
-                f"{path}: is no zip file or cut off ({error}); download it again"
-            ) from error
-        for member in members:
-            inner = member.filename.removeprefix("./")
-            if not member.is_dir() and not _is_hidden(inner):
-                yield InputFile("", "", inner, path, "zip", member.filename, member.file_size)
-    elif name.endswith(".gz"):
-        yield InputFile("", "", name.removesuffix(".gz"), path, "gz", "", size)
-    else:
-        yield InputFile("", "", name, path, "", "", size)
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-
-
-def _recognise(candidate: InputFile) -> InputFile | None:
-    """Fills in corpus, split and normalised name; None if the file is of no corpus."""
-    corpus = corpora.recognise_name(candidate.name) or _recognise_by_keys(candidate)
-    if corpus is None:
-        return None
+    place = f"{input_file.path}:{input_file.member}" if input_file.member else input_file.path
+    position = 0
     try:
-        candidate.name.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(
-            f"{candidate.path!r}: its name is not UTF-8, and document ids are made of names; "
-            "rename it"
+        with open_decompressed(input_file) as stream:
+            while piece := stream.read(PIECE_BYTES):
+                position += len(piece)
+                if input_file.compression == "gz" and position > max(
+                    MAX_EXPANSION * input_file.size_bytes, SMALL_BYTES
+                ):
+                    fault = f"grows over {MAX_EXPANSION} times its size, as a bomb does"
+                    raise BrokenFileError(place, fault, position, "unpack it by hand")
+                yield piece
+    except _BROKEN as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault, not the file's
+        raise BrokenFileError(
+            place, f"cannot be unpacked ({error})", position, "download it again"
         ) from error
-    split = "" if corpus.name == "wiki2019zh" else corpora.split_of_name(candidate.name)
-    name = corpora.normalise_name(candidate.name, corpus)
-    return candidate._replace(corpus=corpus.name, split=split, name=name)
-
-
-def _recognise_by_keys(candidate: InputFile) -> corpora.Corpus | None:
-    """Looks at the first lines of a file that might be JSON lines."""
-    last_part = candidate.name.rpartition("/")[2]
-    if "." in last_part and not last_part.lower().endswith(_TEXT_SUFFIXES):
-        return None
-    with open_decompressed(candidate) as stream:
-        for _ in range(_PROBE_LINES):
-            line = stream.readline(_PROBE_LINE_BYTES)
-            try:
-                record = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
-            except orjson.JSONDecodeError:
-                continue
-            if isinstance(record, dict):
-                corpus = corpora.recognise_keys(cast("dict[str, Any]", record))
-                if corpus:
-                    return corpus
-    return None
-
-
-def _refuse_doubles(inputs: list[InputFile]) -> None:
-    """Document ids are made of names: two files of one name would share them."""
-    seen: dict[tuple[str, str], InputFile] = {}
-    for found in inputs:
-        other = seen.setdefault((found.corpus, found.name), found)
-        if other is not found:
-            raise UsageError(
-                f"{other.path} and {found.path} both hold {found.corpus}'s {found.name}; "
-                "remove or rename one of them"
-            )
+    except RuntimeError as error:  # what zipfile raises for a missing password
+        raise BrokenFileError(
+            place, f"is encrypted ({error})", position, "unpack it with its password"
+        ) from error
 
 
 @contextmanager
 def open_decompressed(input_file: InputFile) -> Generator[IO[bytes]]:
-    """Opens an input file, a gz file or a zip member as a stream of plain bytes.
-
-    Raises:
-      RunError: the file is broken; says where.
-    """
+    """Opens a plain file, a gz file or a zip member as a stream of decompressed bytes."""
     with files.open_for_reading(input_file.path) as file:
-        place = f"{input_file.path}:{input_file.member}" if input_file.member else input_file.path
-        try:
-            if input_file.compression == "zip":
-                with zipfile.ZipFile(file) as archive:
-                    if archive.getinfo(input_file.member).flag_bits & _ENCRYPTED:
-                        raise RunError(f"{place}: is encrypted; unpack it with its password first")
-                    with archive.open(input_file.member) as stream:
-                        yield stream
-            elif input_file.compression == "gz":
-                with gzip.open(file) as stream:
-                    yield cast("IO[bytes]", stream)
-            else:
-                yield file
-        except _BROKEN as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # the disk's fault, not the file's
-            raise RunError(f"{place}: cannot be unpacked ({error}); download it again") from error
+        if input_file.compression == "zip":
+            with (
+                zipfile.ZipFile(file) as archive,
+                archive.open(input_file.member) as stream,
+            ):
+                yield stream
+        elif input_file.compression == "gz":
+            with gzip.open(file) as stream:
+                yield cast("IO[bytes]", stream)
+        else:
+            yield file
 
 
-def split_into_chunks(input_file: InputFile, unit_bytes: int, layout: Layout) -> list[Unit]:
+def split_into_chunks(
+    input_file: InputFile, unit_bytes: int, layout: Layout, skip_broken_files: bool
+) -> Split:
     """Unpacks a file into one chunk a unit, cut where a plain file would be read by range.
 
     Returns:
       As many units as the decompressed size makes; those in which no line begins have no chunk.
+      None of a broken file, if it may be skipped.
+
+    Raises:
+      BrokenFileError: the file is broken and must not be skipped.
     """
-    with open_decompressed(input_file) as stream:
-        chunks, size = _write_chunks(stream, input_file, unit_bytes, layout)
-    return [
-        unit._replace(path=path, chunk_offset=offset)
-        for unit in units.ranges_of(input_file, size, unit_bytes)
-        for path, offset in [chunks.get(unit.ordinal, ("", unit.start))]
-    ]
+    try:
+        chunks, size = _write_chunks(read_pieces(input_file), input_file, unit_bytes, layout)
+    except BrokenFileError as error:
+        if not skip_broken_files:
+            raise
+        reason = f"byte {error.offset:,}: {error.fault}"
+        corpus, split, name = input_file[:3]
+        return Split([], [Skipped(corpus, split, name, 0, 0, reason)])
+    return Split(
+        [
+            unit._replace(path=path, chunk_offset=offset)
+            for unit in units.ranges_of(input_file, size, unit_bytes)
+            for path, offset in [chunks.get(unit.ordinal, ("", unit.start))]
+        ],
+        [],
+    )
 
 
 def _write_chunks(
-    stream: IO[bytes], input_file: InputFile, unit_bytes: int, layout: Layout
+    pieces: Iterator[bytes], input_file: InputFile, unit_bytes: int, layout: Layout
 ) -> tuple[dict[int, tuple[str, int]], int]:
     """Returns path and first offset of each chunk by ordinal, and the decompressed size."""
     chunks: dict[int, tuple[str, int]] = {}
     compressor = zstandard.ZstdCompressor(level=_CHUNK_LEVEL)
     position = 0
-    rest = stream.read(_PIECE_BYTES)
+    rest = next(pieces, b"")
     while rest:
         ordinal = position // unit_bytes
         path = layout.chunk(input_file, ordinal)
         chunks[ordinal] = path, position
         with files.finished_or_absent(path) as file, compressor.stream_writer(file) as chunk:
             rest, position = _copy_lines(
-                stream, rest, position, (ordinal + 1) * unit_bytes, cast("IO[bytes]", chunk)
+                pieces, rest, position, (ordinal + 1) * unit_bytes, cast("IO[bytes]", chunk)
             )
     return chunks, position
 
 
 def _copy_lines(
-    stream: IO[bytes], piece: bytes, position: int, end: int, chunk: IO[bytes]
+    pieces: Iterator[bytes], piece: bytes, position: int, end: int, chunk: IO[bytes]
 ) -> tuple[bytes, int]:
     """Copies the lines that begin before `end`; returns what was read beyond, and its offset."""
     while piece:
         cut = piece.find(b"\n", max(0, end - 1 - position))
         if cut >= 0:
             chunk.write(piece[: cut + 1])
-            rest = piece[cut + 1 :] or stream.read(_PIECE_BYTES)
+            rest = piece[cut + 1 :] or next(pieces, b"")
             return rest, position + cut + 1
         chunk.write(piece)
         position += len(piece)
-        piece = stream.read(_PIECE_BYTES)
+        piece = next(pieces, b"")
     return b"", position
 
 
-def read_lines(unit: Unit) -> Iterator[tuple[int, bytes]]:
-    """Yields the offset in the file and the bytes of every line of a unit."""
+# --- Lines ---
+
+
+def read_lines(unit: Unit) -> Iterator[RawLine]:
+    """Yields the lines that begin in the range of a unit, in order.
+
+    Raises:
+      BrokenFileError: a plain file ends before the range does: it has shrunk.
+      RunError: a chunk is damaged.
+    """
     if not unit.path:
         return
     with files.open_for_reading(unit.path) as file:
         if unit.chunk_offset is None:
-            position = _seek_line(file, unit.start)
-            lines = file
+            # The byte before the range tells whether a line begins with the range.
+            first = max(0, unit.start - 1)
+            file.seek(first)
+            pieces = iter(lambda: file.read(PIECE_BYTES), b"")
+            yield from _cut_lines(pieces, first, unit)
         else:
-            stream = zstandard.ZstdDecompressor().stream_reader(file)
-            lines = io.BufferedReader(cast("Any", stream), _PIECE_BYTES)
-            position = unit.chunk_offset
-        # Every line of a chunk begins inside its range, and so does the end of this loop.
-        while position < unit.end:
-            line = lines.readline()
-            if not line:
-                return
-            yield position, line
+            yield from _cut_lines(_read_chunk(file, unit), unit.chunk_offset, unit)
+
+
+def _read_chunk(file: BinaryIO, unit: Unit) -> Iterator[bytes]:
+    try:
+        yield from zstandard.ZstdDecompressor().read_to_iter(file, write_size=PIECE_BYTES)
+    except zstandard.ZstdError as error:
+        raise RunError(
+            f"{unit.path}: is damaged ({error}); start afresh with --overwrite"
+        ) from error
+
+
+def _cut_lines(pieces: Iterator[bytes], position: int, unit: Unit) -> Iterator[RawLine]:
+    """Cuts a stream into the lines that begin before the end of a unit's range.
+
+    Of a line that is too long only the beginning is kept, so memory stays bounded.
+
+    Args:
+      pieces: the stream.
+      position: offset of the first piece in the decompressed file.
+      unit: whose range to keep to; if `position` is before it, the first line is not the unit's.
+    """
+    is_foreign = position < unit.start
+    begins, kept = position, [b""]
+    for piece in pieces:
+        *ended, rest = piece.split(b"\n")
+        for line in ended:
             position += len(line)
+            if not is_foreign:
+                yield _make_line(begins, position - begins, [*kept, line])
+            position += 1
+            begins, kept, is_foreign = position, [], False
+            if begins >= unit.end:
+                return
+        position += len(rest)
+        if is_foreign and position >= unit.end:
+            return
+        if position - begins <= MAX_LINE_BYTES or not kept:
+            kept.append(rest)
+    if position < unit.end:
+        raise BrokenFileError(
+            unit.path,
+            f"the file ends here and had at least {unit.end:,} bytes when the run began",
+            position,
+            "stop what changes it and start again",
+        )
+    if position > begins and not is_foreign:
+        yield _make_line(begins, position - begins, kept)
 
 
-def _seek_line(file: BinaryIO, start: int) -> int:
-    """Moves to the first line that begins at `start` or behind it; returns its offset."""
-    if start == 0:
-        return 0
-    file.seek(start - 1)
-    return start - 1 + len(file.readline())
+def _make_line(begins: int, length: int, kept: list[bytes]) -> RawLine:
+    data = b"".join(kept)
+    return RawLine(begins, data[:_BEGINNING_BYTES] if length > MAX_LINE_BYTES else data, length)

@@ -1,7 +1,8 @@
 """What flows through the pipeline: inputs, units, documents and rejections."""
 
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 TRAIN, HELD_OUT, TEST = "train", "held_out", "test"
 SPLITS = (TRAIN, HELD_OUT, TEST)
@@ -24,6 +25,8 @@ class InputFile(NamedTuple):
       compression: "" (plain), "gz" or "zip".
       member: name inside the zip, else "".
       size_bytes: decompressed size; compressed size for gz, which does not tell.
+      fingerprint: changes when the file does, so that a later run notices; equal content may have
+        several.
     """
 
     corpus: str
@@ -33,6 +36,7 @@ class InputFile(NamedTuple):
     compression: str
     member: str
     size_bytes: int
+    fingerprint: str = ""
 
 
 class Unit(NamedTuple):
@@ -65,6 +69,25 @@ class Unit(NamedTuple):
     def order(self) -> tuple[str, str, int]:
         """Sorts units as the ids of their documents do within a split."""
         return self.corpus, self.name, self.ordinal
+
+
+class Skipped(NamedTuple):
+    """A broken stretch of input that was left out.
+
+    Attributes:
+      corpus: as in InputFile, "" if the file was not opened far enough to tell; likewise split.
+      name: as in InputFile; of a packed file that cannot be opened, its own.
+      start: offset of the stretch in the decompressed file, in bytes.
+      end: offset behind it, 0 if unknown.
+      reason: what is wrong, and at which offset.
+    """
+
+    corpus: str
+    split: str
+    name: str
+    start: int
+    end: int
+    reason: str
 
 
 class Document(NamedTuple):
@@ -137,3 +160,13 @@ def document_id(corpus: str, split: str, name: str, offset: int) -> str:
 def offset_of(doc_id: str) -> int:
     """Returns the byte offset that a document id ends with."""
     return int(doc_id.rpartition(":")[2])
+
+
+def outcomes_to_rows(outcomes: OutcomeCounts) -> list[tuple[str, str, str, int]]:
+    """Returns counts as rows of JSON: corpus, split, outcome, count."""
+    return [(*key, count) for key, count in sorted(outcomes.items())]
+
+
+def rows_to_outcomes(rows: Iterable[Sequence[Any]]) -> OutcomeCounts:
+    """Reads what `outcomes_to_rows` returned."""
+    return Counter({(corpus, split, outcome): n for corpus, split, outcome, n in rows})

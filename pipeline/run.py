@@ -1,4 +1,7 @@
-"""Runs the stages one after the other: checks, documents, vocabulary, instances, closing facts."""
+"""Runs the stages one after the other: checks, documents, vocabulary, instances, closing facts.
+
+What an earlier run of the same configuration has made is kept; see state.py and resume.py.
+"""
 
 import dataclasses
 import hashlib
@@ -6,19 +9,23 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline import config as configs
-from pipeline import files, local_pool, progress, reading
+from pipeline import files, local_pool, plan, progress, state
 from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.corpora import LINE_FAULTS
 from pipeline.errors import RunError, UsageError
+from pipeline.inputs import Inputs, find_inputs
 from pipeline.instances import Sources
 from pipeline.layout import Layout, is_ours
 from pipeline.manifest import Manifest, parse_manifest
+from pipeline.plan import Forecast
 from pipeline.records import READ, TRAIN
+from pipeline.stages import plan_counting
 from pipeline.units import plan_shards
 from tfrecords_schema.dataset_info import DatasetInfo
 from tfrecords_schema.features import MAX_PREDICTIONS_PER_SEQ
@@ -31,6 +38,8 @@ from vocab.wordpieces import LearnerMissingError, check_learner, learn_pieces
 
 DOCUMENTS, INSTANCES, ALL = "documents", "instances", "all"
 STAGES: Final = (ALL, DOCUMENTS, INSTANCES)
+
+_FORESEEN_WORKERS: Final = (1, 2, 4, 8, 16)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,7 +54,8 @@ class RunOptions:
       runner: "local", or a Beam runner's name.
       num_workers: processes of a local run.
       max_rejected_fraction: the run fails when more of a corpus's lines cannot be read.
-      overwrite: whether complete outputs of an earlier run may be deleted.
+      overwrite: whether outputs of an earlier run are deleted first.
+      skip_broken_files: whether damaged input files are left out and listed, not an error.
       quiet: whether there is no progress bar.
       documents: what shapes documents/.
       instances: what shapes tfrecords/.
@@ -60,6 +70,7 @@ class RunOptions:
     num_workers: int = 1
     max_rejected_fraction: float = 0.1
     overwrite: bool = False
+    skip_broken_files: bool = False
     quiet: bool = False
     documents: DocumentsConfig = dataclasses.field(default_factory=DocumentsConfig)
     instances: InstancesConfig = dataclasses.field(default_factory=InstancesConfig)
@@ -99,30 +110,176 @@ def run(options: RunOptions) -> RunFacts:
       UsageError: wrong options, found before anything was read or deleted.
       RunError: the run could not be finished; no dataset_info.json is left.
     """
-    started = time.time()
     layout = Layout(options.output_dir.rstrip("/"))
-    makes_instances = options.stage != DOCUMENTS
     _check_directories(options, layout)
-    given_vocab = _check_vocab(options, layout) if makes_instances else None
-    inputs = None
-    if options.stage != INSTANCES:
-        assert options.input_dir is not None
-        inputs = reading.find_inputs(options.input_dir)
-    _clear_outputs(options, layout)
+    given_vocab = _read_given_vocab(options) if options.stage != DOCUMENTS else None
     local_pool.start(options.num_workers if options.runner == "local" else 1)
     progress.start(options.quiet)
     try:
-        if inputs is not None:
-            manifest = _make_documents(inputs, options, layout)
-        else:
-            manifest = _read_manifest(layout)
-        info = _make_instances(manifest, given_vocab, options, layout) if makes_instances else None
+        inputs = None
+        if options.input_dir is not None:
+            inputs = find_inputs(options.input_dir, options.skip_broken_files)
+        with state.locked(layout):
+            return _Run(options, layout, given_vocab).run(inputs)
     finally:
         progress.stop()
         local_pool.stop()
-    files.delete(layout.work)
-    _write_run_facts(options, layout, started)
-    return RunFacts(manifest, info, inputs.ignored if inputs else [])
+
+
+def foresee(options: RunOptions) -> Forecast:
+    """Foresees a run with these options, from a sample of its input; writes nothing.
+
+    Raises:
+      UsageError: wrong options.
+      BrokenFileError: an input file is damaged within the sample.
+    """
+    if options.input_dir is None:
+        raise UsageError("--input_dir is needed: the directory that holds the corpora")
+    vocab = _read_given_vocab(options)
+    found = find_inputs(options.input_dir, options.skip_broken_files)
+    local_pool.start(1)
+    workers = sorted({*_FORESEEN_WORKERS, options.num_workers})
+    return plan.foresee(found.recognised, options.documents, options.instances, vocab, workers)
+
+
+class _Run:
+    """One run that has the output directory to itself."""
+
+    def __init__(self, options: RunOptions, layout: Layout, given_vocab: bytes | None) -> None:
+        self._options = options
+        self._layout = layout
+        self._given_vocab = given_vocab
+        self._started = time.time()
+        self._made_with: state.State = {}
+
+    def run(self, inputs: Inputs | None) -> RunFacts:
+        """Makes what is not there already."""
+        layout, options = self._layout, self._options
+        self._start(inputs)
+        manifest = self._make_documents(inputs) if inputs else _read_manifest(layout)
+        info = self._make_instances(manifest) if options.stage != DOCUMENTS else None
+        self._write_state(seconds=round(time.time() - self._started, 1))
+        files.delete(layout.work)
+        return RunFacts(manifest, info, inputs.ignored if inputs else [])
+
+    def _start(self, inputs: Inputs | None) -> None:
+        """Deletes what is stale; what is left was made with what `_made_with` then says."""
+        options, layout = self._options, self._layout
+        found: state.State = {}
+        if not options.overwrite:
+            found = state.read_state(layout, makes_documents=inputs is not None)
+            _check_vocab(self._given_vocab, found, options, layout)
+        elif inputs is None:
+            found = state.read_state(layout, makes_documents=False)
+            state.forget(state.VOCAB, layout)
+        else:
+            state.forget(state.SPLIT, layout)
+        state.delete_temporary_files(layout)
+        self._made_with = found
+        if inputs is not None:
+            wanted = state.describe_documents(inputs, options.documents)
+            state.refuse_other_corpus(wanted, found, layout)
+            self._adopt(wanted)
+
+    def _adopt(self, wanted: state.State) -> None:
+        """Makes the directory ready for stages that are shaped so; keeps what still fits."""
+        found = self._made_with
+        stale = state.first_changed(wanted, found)
+        if stale is None:
+            return
+        if stale in found:
+            change = state.explain_change(wanted[stale], found[stale])
+            progress.announce(f"{stale}: made again, and all that follows: {change}")
+        state.forget(stale, self._layout)
+        self._made_with = found | wanted
+        self._write_state()
+
+    def _write_state(self, **facts: Any) -> None:
+        state.write_state(
+            self._layout, self._made_with, _run_facts(self._options, self._started) | facts
+        )
+
+    # --- Stages ---
+
+    def _make_documents(self, inputs: Inputs) -> Manifest:
+        options, layout = self._options, self._layout
+        if files.exists(layout.manifest):
+            manifest = _read_manifest(layout)
+            if options.skip_broken_files or not manifest.skipped:
+                progress.announce(f"{layout.documents}: made before, with the same configuration")
+                return manifest
+            state.forget(state.FINISH, layout)
+        self._run_graph(
+            lambda graph, pipeline, local: graph.build_documents_graph(
+                pipeline, inputs, options.documents, layout, options.skip_broken_files, local
+            )
+        )
+        manifest = _read_manifest(layout)
+        _check_rejected(manifest, options, layout)
+        return manifest
+
+    def _run_graph(self, build: Callable[[Any, Any, bool], None]) -> None:
+        """Calls `build(graph module, Beam pipeline, whether it runs locally)` and runs it."""
+        from pipeline import beam_graph
+
+        options = self._options
+        beam_graph.run_graph(
+            lambda pipeline: build(beam_graph, pipeline, options.runner == beam_graph.LOCAL),
+            options.runner,
+            list(options.beam_flags),
+        )
+
+    def _make_instances(self, manifest: Manifest) -> DatasetInfo:
+        options, layout = self._options, self._layout
+        if not any(block.split == TRAIN for block in manifest.blocks):
+            raise RunError(
+                f"{layout.documents} holds no training document; {layout.rejected} says why"
+            )
+        manifest_sha256 = _sha256(files.read_bytes(layout.manifest))
+        vocab = self._make_vocab(manifest, manifest_sha256)
+        sources = Sources(layout, manifest_sha256, _sha256(vocab))
+        self._adopt({state.SHARDS: state.describe_shards(options.instances, *sources[1:])})
+        if files.exists(layout.dataset_info):
+            progress.announce(f"{layout.tfrecords}: made before, with the same configuration")
+            return _read_dataset_info(layout)
+        shards = plan_shards(manifest.blocks, options.instances.shard_text_bytes)
+        self._run_graph(
+            lambda graph, pipeline, local: graph.build_instances_graph(
+                pipeline, shards, options.instances, sources, local
+            )
+        )
+        files.write_bytes(layout.shard_vocab, vocab)
+        info = _describe_dataset(manifest, vocab, options.instances, layout)
+        files.write_bytes(layout.dataset_info, info.to_json().encode())
+        return info
+
+    def _make_vocab(self, manifest: Manifest, manifest_sha256: str) -> bytes:
+        """Returns the vocabulary: the given one, the one learned before, or a new one."""
+        layout, given = self._layout, self._given_vocab
+        learned_from = None if given else manifest_sha256
+        made_with = self._made_with.get(state.VOCAB, {})
+        present = files.read_bytes(layout.vocab) if files.exists(layout.vocab) else None
+        wanted = {"learned_from": learned_from, "sha256": _sha256(present or b"")}
+        if present and made_with == wanted and given in (None, present):
+            return present
+        vocab = given or self._learn_vocab(manifest)
+        files.write_bytes(layout.vocab, vocab)
+        self._made_with |= {state.VOCAB: {"learned_from": learned_from, "sha256": _sha256(vocab)}}
+        self._write_state()
+        return vocab
+
+    def _learn_vocab(self, manifest: Manifest) -> bytes:
+        layout = self._layout
+        parts = plan_counting(manifest)
+        self._run_graph(
+            lambda graph, pipeline, local: graph.build_counting_graph(
+                pipeline, parts, layout, local
+            )
+        )
+        progress.stop()
+        progress.announce(f"vocabulary: learning {VOCAB_SIZE:,} entries")
+        counts = TokenCounts.from_bytes(files.read_bytes(layout.token_counts))
+        return format_vocab(select_tokens(counts, learn_pieces))
 
 
 # --- Checks before anything is read or deleted ---
@@ -135,21 +292,16 @@ def _check_directories(options: RunOptions, layout: Layout) -> None:
         if os.path.exists(layout.root) and not os.path.isdir(layout.root):
             raise UsageError(f"--output_dir={options.output_dir} is a file; choose a directory")
         for folder in layout.folders:
-            for path, _ in files.list_files(folder):
-                if not is_ours(path):
+            for found in files.list_files(folder):
+                if not is_ours(found.path):
                     raise UsageError(
-                        f"{path} is no file of this pipeline, and {folder} would be deleted; "
+                        f"{found.path} is no file of this pipeline, and {folder} would be deleted; "
                         "choose another --output_dir"
                     )
     if options.stage == INSTANCES:
         _check_documents(options, layout)
     else:
         _check_input(options, layout)
-    if files.exists(layout.dataset_info) and not options.overwrite:
-        raise UsageError(
-            f"{layout.tfrecords} is complete already; start afresh with --overwrite, or choose "
-            "another --output_dir"
-        )
 
 
 def _check_input(options: RunOptions, layout: Layout) -> None:
@@ -167,12 +319,6 @@ def _check_input(options: RunOptions, layout: Layout) -> None:
                 f"--input_dir={options.input_dir} lies in a folder of --output_dir that would be "
                 "deleted; choose another --output_dir"
             )
-    if files.exists(layout.manifest) and not options.overwrite:
-        raise UsageError(
-            f"{layout.documents} is complete already; go on with "
-            f"`python -m pipeline instances --output_dir={options.output_dir}`, start afresh "
-            "with --overwrite, or choose another --output_dir"
-        )
 
 
 def _check_documents(options: RunOptions, layout: Layout) -> None:
@@ -193,16 +339,18 @@ def _check_documents(options: RunOptions, layout: Layout) -> None:
         )
 
 
-def _check_vocab(options: RunOptions, layout: Layout) -> bytes | None:
-    """Returns the vocabulary that was given, checked; None if one is to be learned."""
-    given = _read_given_vocab(options)
-    present = files.read_bytes(layout.vocab) if files.exists(layout.vocab) else None
-    if present not in (None, given) and not options.overwrite:
+def _check_vocab(
+    given: bytes | None, found: state.State, options: RunOptions, layout: Layout
+) -> None:
+    """Refuses to replace a vocabulary that is not this pipeline's."""
+    if options.stage == DOCUMENTS or options.overwrite or not files.exists(layout.vocab):
+        return
+    present = files.read_bytes(layout.vocab)
+    if present != given and _sha256(present) != found.get(state.VOCAB, {}).get("sha256"):
         raise UsageError(
             f"{layout.vocab} is there already and would be replaced; use it with "
             f"--vocab={layout.vocab}, replace it with --overwrite, or choose another --output_dir"
         )
-    return given
 
 
 def _read_given_vocab(options: RunOptions) -> bytes | None:
@@ -224,33 +372,7 @@ def _read_given_vocab(options: RunOptions) -> bytes | None:
     return data
 
 
-def _clear_outputs(options: RunOptions, layout: Layout) -> None:
-    """Deletes what earlier runs left of the outputs that this run makes, or makes invalid."""
-    stale = [layout.work, layout.run]
-    if options.stage != INSTANCES:
-        stale += [layout.documents, layout.rejected]
-    # Shards of other documents must not stay beside new ones.
-    stale += [layout.dataset_info, layout.tfrecords]
-    for path in stale:
-        files.delete(path)
-
-
-# --- Stages ---
-
-
-def _make_documents(inputs: reading.Inputs, options: RunOptions, layout: Layout) -> Manifest:
-    from pipeline import beam_graph
-
-    beam_graph.run_graph(
-        lambda pipeline: beam_graph.build_documents_graph(
-            pipeline, inputs.recognised, options.documents, layout, options.runner == "local"
-        ),
-        options.runner,
-        list(options.beam_flags),
-    )
-    manifest = _read_manifest(layout)
-    _check_rejected(manifest, options, layout)
-    return manifest
+# --- What stages need ---
 
 
 def _check_rejected(manifest: Manifest, options: RunOptions, layout: Layout) -> None:
@@ -274,40 +396,6 @@ def _check_rejected(manifest: Manifest, options: RunOptions, layout: Layout) -> 
             )
 
 
-def _make_instances(
-    manifest: Manifest, given_vocab: bytes | None, options: RunOptions, layout: Layout
-) -> DatasetInfo:
-    from pipeline import beam_graph
-
-    if not any(block.split == TRAIN for block in manifest.blocks):
-        raise RunError(f"{layout.documents} holds no training document; {layout.rejected} says why")
-    vocab = given_vocab or _learn_vocab(layout)
-    files.write_bytes(layout.vocab, vocab)
-    sources = Sources(
-        layout,
-        hashlib.sha256(files.read_bytes(layout.manifest)).hexdigest(),
-        hashlib.sha256(vocab).hexdigest(),
-    )
-    shards = plan_shards(manifest.blocks, options.instances.shard_text_bytes)
-    beam_graph.run_graph(
-        lambda pipeline: beam_graph.build_instances_graph(
-            pipeline, shards, options.instances, sources, options.runner == "local"
-        ),
-        options.runner,
-        list(options.beam_flags),
-    )
-    files.write_bytes(layout.shard_vocab, vocab)
-    info = _describe_dataset(manifest, vocab, options.instances, layout)
-    files.write_bytes(layout.dataset_info, info.to_json().encode())
-    return info
-
-
-def _learn_vocab(layout: Layout) -> bytes:
-    progress.announce(f"vocabulary: learning {VOCAB_SIZE:,} entries")
-    counts = TokenCounts.from_bytes(files.read_bytes(layout.token_counts))
-    return format_vocab(select_tokens(counts, learn_pieces))
-
-
 def _describe_dataset(
     manifest: Manifest, vocab: bytes, config: InstancesConfig, layout: Layout
 ) -> DatasetInfo:
@@ -319,7 +407,7 @@ def _describe_dataset(
         dupe_factor=config.dupe_factor,
         records=results["records"],
         vocab_size=len(tokens),
-        vocab_sha256=hashlib.sha256(vocab).hexdigest(),
+        vocab_sha256=_sha256(vocab),
         tokenizer=Tokenizer(tokens).recipe,
         config=shaped_by,
         config_digest=configs.digest(shaped_by),
@@ -331,16 +419,23 @@ def _read_manifest(layout: Layout) -> Manifest:
     return parse_manifest(files.read_bytes(layout.manifest), layout.manifest)
 
 
-def _write_run_facts(options: RunOptions, layout: Layout, started: float) -> None:
-    """Writes what varies between runs of equal outputs."""
+def _read_dataset_info(layout: Layout) -> DatasetInfo:
+    text = files.read_bytes(layout.dataset_info).decode()
+    return DatasetInfo.from_json(text, layout.dataset_info)
+
+
+def _run_facts(options: RunOptions, started: float) -> dict[str, Any]:
+    """Returns what varies between runs of equal outputs."""
     packages = ("apache-beam", "numpy", "orjson", "rjieba", "jieba", "zstandard")
-    facts = {
+    return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "seconds": round(time.time() - started, 1),
         "input_dir": options.input_dir,
         "runner": options.runner,
         "num_workers": options.num_workers,
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
     }
-    files.write_bytes(layout.run, json.dumps(facts, indent=2).encode() + b"\n")
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -2,35 +2,52 @@
 
 split     InputFile -> Units                         (packed input only writes chunks)
 clean     Unit -> work/cleaned, keys of the documents
-finish    Unit, its losers -> documents/, rejected/, blocks, token counts
+finish    Unit, its losers -> documents/, rejected/, blocks
+count     part of documents/ -> token counts         (only if a vocabulary is learned)
 shard     Shard -> tfrecords/<length>/..., counts     (see instances.py)
 """
 
+import operator
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import orjson
 
 from pipeline import cleaning, corpora, dedup, files, reading, units
-from pipeline.blocks import BlockWriter, FrameWriter, read_rows
+from pipeline.blocks import BlockWriter, FrameWriter, read_block, read_row_lines
 from pipeline.config import DocumentsConfig
-from pipeline.layout import Layout
+from pipeline.errors import BrokenFileError
+from pipeline.layout import Layout, input_name
+from pipeline.manifest import Manifest
+from pipeline.reading import RawLine, Split
 from pipeline.records import (
     HELD_OUT,
     KEPT,
     READ,
+    SPLITS,
     TRAIN,
     Block,
     Document,
     InputFile,
     OutcomeCounts,
     Rejected,
+    Skipped,
     Unit,
     document_id,
-    offset_of,
+    outcomes_to_rows,
+    rows_to_outcomes,
 )
+from pipeline.resume import Stage
 from vocab.counting import TokenCounts, count_tokens
 
 READ_STAGE, CLEAN_STAGE, DEDUP_STAGE = "read", "clean", "dedup"
+
+_SHOWN_CHARS: Final = 1000
+"""Of a line that is too long to be a document."""
+
+_SIZED_KEY: Final = np.dtype([("key", dedup.KEY), ("text_bytes", "<u4")])
 
 
 class Cleaned(NamedTuple):
@@ -39,6 +56,20 @@ class Cleaned(NamedTuple):
     unit: Unit
     outcomes: OutcomeCounts
     key_blocks: list[tuple[int, dedup.KeyBlock]]
+    skipped: list[Skipped]
+
+    def to_json(self) -> Any:
+        """Returns what a note of the done unit holds; its keys lie in a file."""
+        return {"outcomes": outcomes_to_rows(self.outcomes)}
+
+    @classmethod
+    def from_json(
+        cls, fields: Any, unit: Unit, config: DocumentsConfig, layout: Layout, *_: Any
+    ) -> "Cleaned":
+        """Reads what `to_json` returned, and the keys."""
+        packed = files.read_bytes(layout.keys(unit.number, unit.total))
+        outcomes = rows_to_outcomes(fields["outcomes"])
+        return cls(unit, outcomes, _key_blocks(unit, packed, config), [])
 
 
 class Finished(NamedTuple):
@@ -46,18 +77,46 @@ class Finished(NamedTuple):
 
     outcomes: OutcomeCounts
     blocks: list[Block]
-    token_counts: TokenCounts
+
+    def to_json(self) -> Any:
+        """Returns what a note of the done unit holds."""
+        blocks = [list(block) for block in self.blocks]
+        return {"outcomes": outcomes_to_rows(self.outcomes), "blocks": blocks}
+
+    @classmethod
+    def from_json(cls, fields: Any, *_: Any) -> "Finished":
+        """Reads what `to_json` returned."""
+        blocks = [Block(*row) for row in fields["blocks"]]
+        return cls(rows_to_outcomes(fields["outcomes"]), blocks)
 
 
-def split_input(input_file: InputFile, config: DocumentsConfig, layout: Layout) -> list[Unit]:
+def split_input(
+    input_file: InputFile, config: DocumentsConfig, layout: Layout, skip_broken_files: bool
+) -> Split:
     """Cuts one input file into units; unpacks it on the way if it is packed."""
     if input_file.compression:
-        return reading.split_into_chunks(input_file, config.unit_bytes, layout)
-    return units.ranges_of(input_file, input_file.size_bytes, config.unit_bytes)
+        return reading.split_into_chunks(input_file, config.unit_bytes, layout, skip_broken_files)
+    return Split(units.ranges_of(input_file, input_file.size_bytes, config.unit_bytes), [])
 
 
-def clean_unit(unit: Unit, config: DocumentsConfig, layout: Layout) -> Cleaned:
+# --- Cleaning ---
+
+
+def clean_unit(
+    unit: Unit, config: DocumentsConfig, layout: Layout, skip_broken_files: bool
+) -> Cleaned:
     """Reads and cleans the lines of one unit; the kept ones may still be duplicates."""
+    try:
+        return _clean_unit(unit, config, layout)
+    except BrokenFileError as error:
+        if not skip_broken_files:
+            raise
+        reason = f"byte {error.offset:,}: {error.fault}"
+        skipped = Skipped(unit.corpus, unit.split, unit.name, unit.start, unit.end, reason)
+        return _clean_unit(unit._replace(path=""), config, layout)._replace(skipped=[skipped])
+
+
+def _clean_unit(unit: Unit, config: DocumentsConfig, layout: Layout) -> Cleaned:
     outcomes: OutcomeCounts = Counter()
     keys: list[bytes] = []
     place = unit.number, unit.total
@@ -65,7 +124,7 @@ def clean_unit(unit: Unit, config: DocumentsConfig, layout: Layout) -> Cleaned:
         files.finished_or_absent(layout.cleaned(*place)) as kept_file,
         files.finished_or_absent(layout.cleaned_rejected(*place)) as rejected_file,
     ):
-        kept = FrameWriter(kept_file, config.block_text_bytes)
+        kept = FrameWriter(kept_file, config.block_text_bytes, level=1)
         rejected = FrameWriter(rejected_file, config.block_text_bytes)
         for offset, outcome in _clean_lines(unit, config):
             outcomes[outcome.corpus, outcome.split, READ] += 1
@@ -74,62 +133,103 @@ def clean_unit(unit: Unit, config: DocumentsConfig, layout: Layout) -> Cleaned:
                 rejected.write(outcome)
             else:
                 kept.write(outcome)
-                keys.append(dedup.content_key(outcome.text, outcome.split, offset))
+                text = outcome.text.encode()
+                keys += (
+                    dedup.content_key(text, outcome.split, offset),
+                    len(text).to_bytes(4, "little"),
+                )
         kept.close()
         rejected.close()
-    with_keys = config.dedup != "none"
-    return Cleaned(unit, outcomes, list(dedup.block_keys(unit, keys)) if with_keys else [])
+    packed = b"".join(keys)
+    files.write_bytes(layout.keys(*place), packed)
+    return Cleaned(unit, outcomes, _key_blocks(unit, packed, config), [])
+
+
+def _key_blocks(
+    unit: Unit, packed: bytes, config: DocumentsConfig
+) -> list[tuple[int, dedup.KeyBlock]]:
+    if config.dedup == "none":
+        return []
+    return list(dedup.block_keys(unit, np.frombuffer(packed, _SIZED_KEY)["key"]))
 
 
 def _clean_lines(unit: Unit, config: DocumentsConfig) -> Iterator[tuple[int, Document | Rejected]]:
     """Yields the offset of every line that is not blank, and what became of it."""
     corpus = corpora.CORPORA[unit.corpus]
-    for offset, raw_line in reading.read_lines(unit):
-        line = raw_line.rstrip(b"\r\n")
-        if offset == 0:
+    for raw_line in reading.read_lines(unit):
+        line = raw_line.data.rstrip(b"\r")
+        if raw_line.offset == 0:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if not line or line.isspace():
             continue
         held_out = not unit.split and units.is_held_out(line, config.held_out_fraction)
         split = unit.split or (HELD_OUT if held_out else TRAIN)
-        doc_id = document_id(corpus.name, split, unit.name, offset)
-        parsed = corpora.parse_line(line, corpus)
+        doc_id = document_id(corpus.name, split, unit.name, raw_line.offset)
+        parsed = _parse_line(raw_line, line, corpus)
         if isinstance(parsed, corpora.LineFault):
             text = line.decode(errors="backslashreplace")
-            yield (
-                offset,
-                Rejected(doc_id, corpus.name, split, "", READ_STAGE, parsed.reason, text, None),
-            )
-            continue
-        text = cleaning.clean_text(parsed.text)
-        reason = cleaning.find_reason_to_reject(text, corpus.name, config)
+            text = text[:_SHOWN_CHARS] if raw_line.is_too_long else text
+            stage, reason, upstream_id = READ_STAGE, parsed.reason, ""
+        else:
+            text = cleaning.clean_text(parsed.text)
+            reason = cleaning.find_reason_to_reject(text, corpus.name, config)
+            stage, upstream_id = CLEAN_STAGE, parsed.upstream_id
         if reason:
             yield (
-                offset,
-                Rejected(
-                    doc_id, corpus.name, split, parsed.upstream_id, CLEAN_STAGE, reason, text, None
-                ),
+                raw_line.offset,
+                Rejected(doc_id, corpus.name, split, upstream_id, stage, reason, text, None),
             )
         else:
-            yield offset, Document(doc_id, corpus.name, split, parsed.upstream_id, text)
+            yield raw_line.offset, Document(doc_id, corpus.name, split, upstream_id, text)
+
+
+def _parse_line(
+    raw_line: RawLine, line: bytes, corpus: corpora.Corpus
+) -> corpora.Line | corpora.LineFault:
+    if raw_line.is_too_long:
+        return corpora.LineFault(corpora.LINE_TOO_LONG)
+    return corpora.parse_line(line, corpus)
+
+
+# --- Finishing ---
 
 
 def finish_unit(
-    unit_and_losers: tuple[Unit, list[dedup.Loser]], config: DocumentsConfig, layout: Layout
+    unit_and_losers: tuple[Unit, list[bytes]], config: DocumentsConfig, layout: Layout
 ) -> Finished:
-    """Writes the documents of one unit that are no duplicates, and all that it rejected."""
-    unit, losers = unit_and_losers
+    """Writes the documents of one unit that are no duplicates, and all that it rejected.
+
+    Args:
+      unit_and_losers: what `clean_unit` has cleaned, and the duplicates in it, packed.
+      config: what shapes documents/.
+      layout: where files lie.
+    """
+    unit, packed_losers = unit_and_losers
     outcomes: OutcomeCounts = Counter()
-    token_counts = TokenCounts.empty()
     place = unit.number, unit.total
+    sized_keys = np.frombuffer(files.read_bytes(layout.keys(*place)), _SIZED_KEY)
+    splits, offsets = dedup.unpack_places(sized_keys["key"])
+    loser_at = {
+        loser.offset: loser for packed in packed_losers for loser in dedup.unpack_losers(packed)
+    }
+    duplicates: list[Rejected] = []
     with files.finished_or_absent(layout.part(*place)) as part_file:
-        writer = BlockWriter(part_file, unit.number, config.block_text_bytes)
-        duplicates: list[Rejected] = []
-        for document in _drop_losers(layout.cleaned(*place), losers, duplicates):
-            outcomes[document.corpus, document.split, KEPT] += 1
-            _count_training(writer.write(document), token_counts)
-        for documents in writer.close():
-            _count_training(documents, token_counts)
+        writer = BlockWriter(part_file, unit.number, unit.corpus, config.block_text_bytes)
+        for line, rank, offset, text_bytes in zip(
+            read_row_lines(layout.cleaned(*place)),
+            splits.tolist(),
+            offsets.tolist(),
+            sized_keys["text_bytes"].tolist(),
+            strict=True,
+        ):
+            loser = loser_at.get(offset)
+            if loser is None:
+                writer.write(SPLITS[rank], line, text_bytes)
+            else:
+                duplicates.append(_reject_duplicate(line, loser))
+        writer.close()
+    for block in writer.blocks:
+        outcomes[block.corpus, block.split, KEPT] += block.documents
     with files.finished_or_absent(layout.rejected_part(*place)) as rejected_file:
         # Frames of one zstd file can be put behind each other as they are.
         rejected_file.write(files.read_bytes(layout.cleaned_rejected(*place)))
@@ -138,36 +238,111 @@ def finish_unit(
             outcomes[duplicate.corpus, duplicate.split, duplicate.reason] += 1
             rejected.write(duplicate)
         rejected.close()
-    return Finished(outcomes, writer.blocks, token_counts)
+    return Finished(outcomes, writer.blocks)
 
 
-def _drop_losers(
-    path: str, losers: Iterable[dedup.Loser], duplicates: list[Rejected]
-) -> Iterator[Document]:
-    """Yields the documents of a file that lose against no other; adds the others to a list."""
-    by_offset = {loser.offset: loser for loser in losers}
-    for row in read_rows(path):
-        document = Document(**row)
-        loser = by_offset.get(offset_of(document.doc_id))
-        if loser is None:
-            yield document
-        else:
-            doc_id, corpus, split, upstream_id, _ = document
-            duplicates.append(
-                Rejected(
-                    doc_id,
-                    corpus,
-                    split,
-                    upstream_id,
-                    DEDUP_STAGE,
-                    loser.reason,
-                    None,
-                    loser.duplicate_of,
-                )
-            )
+def _reject_duplicate(line: bytes, loser: dedup.Loser) -> Rejected:
+    doc_id, corpus, split, upstream_id, _ = Document(**orjson.loads(line))
+    return Rejected(
+        doc_id, corpus, split, upstream_id, DEDUP_STAGE, loser.reason, None, loser.duplicate_of
+    )
 
 
-def _count_training(documents: Iterable[Document], token_counts: TokenCounts) -> None:
-    texts = [document.text for document in documents if document.split == TRAIN]
-    if texts:
-        token_counts.add(*count_tokens("\n".join(texts)))
+# --- Counting, for a vocabulary ---
+
+
+class PartOfDocuments(NamedTuple):
+    """One documents file.
+
+    Attributes:
+      number: which one.
+      total: of how many.
+      training: where its blocks of training documents lie.
+    """
+
+    number: int
+    total: int
+    training: list[Block]
+
+    @property
+    def text_bytes(self) -> int:
+        """UTF-8 bytes of its training text."""
+        return sum(block.text_bytes for block in self.training)
+
+
+def plan_counting(manifest: Manifest) -> list[PartOfDocuments]:
+    """Lists the documents files that hold training documents."""
+    training: dict[int, list[Block]] = {}
+    for block in manifest.blocks:
+        if block.split == TRAIN:
+            training.setdefault(block.part, []).append(block)
+    return [PartOfDocuments(part, manifest.parts, blocks) for part, blocks in training.items()]
+
+
+class Counted(NamedTuple):
+    """What counting one documents file found out."""
+
+    token_counts: TokenCounts
+
+    def to_json(self) -> Any:
+        """Returns what a note of the done unit holds."""
+        return self.token_counts._asdict()
+
+    @classmethod
+    def from_json(cls, fields: Any, *_: Any) -> "Counted":
+        """Reads what `to_json` returned."""
+        return cls(TokenCounts(Counter(fields["characters"]), Counter(fields["words"])))
+
+
+def count_part(part: PartOfDocuments, layout: Layout) -> Counted:
+    """Counts the basic tokens of the training documents of one documents file."""
+    with files.open_for_reading(layout.part(part.number, part.total)) as file:
+        texts = [document.text for block in part.training for document in read_block(file, block)]
+    return Counted(count_tokens("\n".join(texts)))
+
+
+# --- How stages are run, named and measured. Here, since workers must not import Beam. ---
+
+
+def split_stage(config: DocumentsConfig, layout: Layout, skip_broken_files: bool) -> Stage:
+    """Input files -> Splits."""
+    arguments = config, layout, skip_broken_files
+    size_of = operator.attrgetter("size_bytes")
+    return Stage("split", split_input, arguments, Split, input_name, size_of, layout)
+
+
+def clean_stage(config: DocumentsConfig, layout: Layout, skip_broken_files: bool) -> Stage:
+    """Units -> Cleaned."""
+    arguments = config, layout, skip_broken_files
+    return Stage("clean", clean_unit, arguments, Cleaned, _number_of, bytes_of, layout)
+
+
+def finish_stage(config: DocumentsConfig, layout: Layout) -> Stage:
+    """(Unit, its losers) -> Finished."""
+    arguments = config, layout
+    return Stage(
+        "finish", finish_unit, arguments, Finished, _number_of_first, _bytes_of_first, layout
+    )
+
+
+def count_stage(layout: Layout) -> Stage:
+    """Parts of documents -> Counted."""
+    size_of = operator.attrgetter("text_bytes")
+    return Stage("count", count_part, (layout,), Counted, _number_of, size_of, layout)
+
+
+def bytes_of(unit: Unit) -> int:
+    """Returns how much of its file a unit reads, in bytes."""
+    return unit.end - unit.start
+
+
+def _number_of(unit: Unit | PartOfDocuments) -> str:
+    return f"{unit.number:05d}"
+
+
+def _number_of_first(unit_and_losers: tuple[Unit, list[bytes]]) -> str:
+    return _number_of(unit_and_losers[0])
+
+
+def _bytes_of_first(unit_and_losers: tuple[Unit, list[bytes]]) -> int:
+    return bytes_of(unit_and_losers[0])

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 from pipeline.manifest import Manifest
-from pipeline.records import KEPT, READ
+from pipeline.plan import Costs, Forecast
+from pipeline.records import KEPT, READ, Skipped
 from tfrecords_schema.dataset_info import DatasetInfo
 
 
@@ -24,6 +26,55 @@ def format_documents(manifest: Manifest) -> str:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(outcomes.items()))
         rows.append((corpus, split, f"{read:,}", f"{kept:,}", reasons or "-"))
     return _align(rows, right=(2, 3))
+
+
+def format_skipped(skipped: Sequence[Skipped]) -> str:
+    """Returns what was left out because it is broken, a line each."""
+    rows = [("left out", "bytes", "why")]
+    for stretch in skipped:
+        extent = f"{stretch.start:,} to {stretch.end:,}" if stretch.end else "all"
+        rows.append((stretch.name, extent, stretch.reason))
+    return _align(rows, right=())
+
+
+def format_forecast(forecast: Forecast) -> str:
+    """Returns what is to be expected of a run: a table of corpora, the sums, a table of workers."""
+    rows: list[tuple[str, ...]] = [("corpus", "split", "read", "kept", "text", "128", "512", "CPU")]
+    for (corpus, split), costs in sorted(forecast.costs.items()):
+        rows.append((corpus, split or "train, held_out", *_format_costs(costs)))
+    total = forecast.total
+    rows.append(("all", "", *_format_costs(total)))
+    workers = [("workers", "h:mm:ss", "peak memory")]
+    workers += [
+        (str(n), str(timedelta(hours=hours)).partition(".")[0], _bytes(forecast.peak_bytes[n]))
+        for n, hours in forecast.hours.items()
+    ]
+    return (
+        f"{_align(rows, right=range(2, 8))}\n\n"
+        f"On disk: {_bytes(total.documents_bytes)} documents/ and rejected/, "
+        f"{_bytes(total.tfrecords_bytes)} tfrecords/; while it runs {_bytes(total.work_bytes)} more"
+        f"\nCPU: {forecast.cpu_seconds:,.0f} s with one worker, "
+        f"{forecast.start_cpu_seconds:.1f} s of them to start\n\n"
+        f"{_align(workers, right=(0, 1, 2))}"
+    )
+
+
+def _format_costs(costs: Costs) -> tuple[str, ...]:
+    return (
+        f"{costs.read:,.0f}",
+        f"{costs.kept:,.0f}",
+        _bytes(costs.text_bytes),
+        *(f"{costs.sequences[length]:,.0f}" for length in (128, 512)),
+        f"{costs.cpu_seconds:,.1f} s",
+    )
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:,.0f} {unit}"
+        size /= 1000
+    return f"{size:,.2f} GB"
 
 
 def format_shards(info: DatasetInfo) -> str:

@@ -3,8 +3,15 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from pipeline.records import TRAIN, Block, InputFile, Shard, Unit
+
+MIN_TRAINING_SHARDS: Final = 16
+"""Fewer would leave workers idle and the trainer, which reads 16 at a time, without a mixture."""
+
+_SMALL_SHARD_BYTES: Final = 1 << 20
+"""A shard of less text is not worth a file."""
 
 
 def ranges_of(input_file: InputFile, size_bytes: int, unit_bytes: int) -> list[Unit]:
@@ -39,8 +46,11 @@ def plan_shards(blocks: Sequence[Block], shard_text_bytes: int) -> list[Shard]:
         block_counts[_shard_group(block)] += 1
     shards: list[Shard] = []
     for group, size in sorted(text_bytes.items()):
+        wanted = round(size / shard_text_bytes)
+        if group[0] == TRAIN:
+            wanted = max(wanted, min(MIN_TRAINING_SHARDS, size // _SMALL_SHARD_BYTES))
         # A shard without a block would be an empty file.
-        total = max(1, min(round(size / shard_text_bytes), block_counts[group]))
+        total = max(1, min(wanted, block_counts[group]))
         shards += [Shard(*group, ordinal, total, size // total) for ordinal in range(total)]
     return shards
 

@@ -8,7 +8,14 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.blocks import BlockWriter, FrameWriter, read_block, read_rows
+from pipeline.blocks import (
+    BlockWriter,
+    FrameWriter,
+    encode_row,
+    read_block,
+    read_row_lines,
+    read_rows,
+)
 from pipeline.records import HELD_OUT, SPLITS, TEST, TRAIN, Block, Document, Rejected
 
 SEPARATORS = "\u2028\u2029\x85\x1c\x1d\x1e\x0b\x0c\r\n\0\x7f"
@@ -25,12 +32,34 @@ def document_of(text, split=TRAIN, offset=0):
 documents = st.lists(st.builds(document_of, texts, splits, st.integers(0, 1 << 50)), max_size=25)
 
 
+def rejected_of(text, offset=0):
+    doc_id = f"plain/train/a:{offset}"
+    return Rejected(doc_id, "plain", TRAIN, "", "clean", "too_short", text, None)
+
+
+def write_document(writer, document):
+    writer.write(document.split, encode_row(document), len(document.text.encode()))
+
+
 def write_blocks(rows, block_text_bytes=20, part=3):
-    """Returns the bytes of the file, its blocks, and the documents of each as the writer said."""
+    """Returns the bytes of the file, its blocks, and the documents that make up each by the rule.
+
+    A block ends with the document that fills it; the last ones end in the order of the splits.
+    """
     file = io.BytesIO()
-    writer = BlockWriter(file, part, block_text_bytes)
-    ended = [block for block in map(writer.write, rows) if block]
-    ended += writer.close()
+    writer = BlockWriter(file, part, "plain", block_text_bytes)
+    waiting = {split: [] for split in SPLITS}
+    ended = []
+    for document in rows:
+        write_document(writer, document)
+        members = waiting[document.split]
+        members.append(document)
+        if sum(len(member.text.encode()) for member in members) >= block_text_bytes:
+            ended.append(members)
+            waiting[document.split] = []
+        assert len(writer.blocks) == len(ended)
+    assert writer.close() is None
+    ended += filter(None, waiting.values())
     return file.getvalue(), writer.blocks, ended
 
 
@@ -80,19 +109,57 @@ def test_blocks_hold_every_document_once_in_order_of_each_split(rows, block_text
         assert all(size >= block_text_bytes for size in sizes)
 
 
-def test_block_writer_returns_documents_of_the_block_that_a_document_completes():
-    writer = BlockWriter(io.BytesIO(), 0, 6)
+def test_block_writer_ends_a_block_with_the_document_that_completes_it():
+    file = io.BytesIO()
+    writer = BlockWriter(file, 0, "plain", 6)
     first, other, second, last = (
         document_of("文", offset=0),
-        document_of("文", HELD_OUT, 1),
+        document_of("文", TEST, 1),
         document_of("文", offset=2),
-        document_of("文", TEST, 3),
+        document_of("文", HELD_OUT, 3),
     )
-    assert writer.write(first) == []
-    assert writer.write(other) == []
-    assert writer.write(second) == [first, second]
-    assert writer.write(last) == []
-    assert list(writer.close()) == [[other], [last]]
+    counts = []
+    for document in (first, other, second, last):
+        write_document(writer, document)
+        counts.append((len(writer.blocks), len(file.getvalue()) > 0))
+    assert counts == [(0, False), (0, False), (1, True), (1, True)]
+    writer.close()
+    # What is left over comes in the order of the splits.
+    assert [read_block(file, block) for block in writer.blocks] == [
+        [first, second],
+        [last],
+        [other],
+    ]
+    assert [block.split for block in writer.blocks] == [TRAIN, HELD_OUT, TEST]
+
+
+def test_block_writer_takes_corpus_split_and_size_as_they_are_told():
+    file = io.BytesIO()
+    writer = BlockWriter(file, 7, "wiki2019zh", 100)
+    line = encode_row(document_of("文"))
+    writer.write(HELD_OUT, line, 60)
+    writer.write(HELD_OUT, line, 50)
+    (block,) = writer.blocks
+    assert block == Block(7, 0, len(file.getvalue()), "wiki2019zh", HELD_OUT, 2, 110)
+
+
+def test_block_writer_writes_lines_byte_for_byte():
+    file = io.BytesIO()
+    writer = BlockWriter(file, 0, "plain", 100)
+    lines = [b'{"text":  "\\u6587", "doc_id": 1}\n', encode_row(document_of(SEPARATORS))]
+    for line in lines:
+        writer.write(TRAIN, line, 1)
+    writer.close()
+    assert decompress_as_stream(file.getvalue()) == b"".join(lines)
+
+
+@settings(max_examples=60, deadline=None)
+@given(documents)
+def test_encode_row_is_one_json_line_of_the_fields_in_their_order(rows):
+    for row in [*rows, rejected_of(None), rejected_of(SEPARATORS)]:
+        line = encode_row(row)
+        assert line.index(b"\n") == len(line) - 1
+        assert list(orjson.loads(line).items()) == list(row._asdict().items())
 
 
 @settings(max_examples=60, deadline=None)
@@ -132,10 +199,7 @@ def test_block_writer_without_documents_writes_file_that_decompresses_to_nothing
 
 
 def test_frame_writer_ends_a_frame_when_its_rows_are_big_enough():
-    rejected = [
-        Rejected(f"plain/train/a:{at}", "plain", TRAIN, "", "clean", "too_short", text, None)
-        for at, text in enumerate(["文", None, "\u2028"])
-    ]
+    rejected = [rejected_of(text, at) for at, text in enumerate(["文", None, "\u2028"])]
     line_bytes = len(orjson.dumps(rejected[0]._asdict())) + 1
     file = io.BytesIO()
     writer = FrameWriter(file, line_bytes)
@@ -171,6 +235,33 @@ def test_frame_writer_reports_offset_and_length_of_each_frame():
     assert [row["text"] for row in found] == ["甲", "乙" * 500, "丙"]
 
 
+def test_write_line_equals_write_of_the_row():
+    rows = [document_of(f"文{at}", offset=at) for at in range(9)]
+    files = io.BytesIO(), io.BytesIO()
+    by_row, by_line = (FrameWriter(file, 200) for file in files)
+    for row in rows:
+        by_row.write(row)
+        by_line.write_line(encode_row(row))
+    by_row.close()
+    by_line.close()
+    assert files[0].getvalue() == files[1].getvalue()
+
+
+@pytest.mark.parametrize("level", [1, 9])
+def test_frame_writer_compresses_at_the_level_that_is_asked_for(level):
+    lines = [encode_row(document_of(f"文字{at * 7_919}" * 9, offset=at)) for at in range(99)]
+    frames = {}
+    for of in (3, level):
+        file = io.BytesIO()
+        writer = FrameWriter(file, 1 << 20, of) if of != 3 else FrameWriter(file, 1 << 20)
+        for line in lines:
+            writer.write_line(line)
+        writer.close()
+        frames[of] = file.getvalue()
+        assert frames[of] == zstandard.ZstdCompressor(level=of).compress(b"".join(lines))
+    assert frames[3] != frames[level]
+
+
 def test_frame_writer_without_rows_writes_one_empty_frame():
     file = io.BytesIO()
     FrameWriter(file, 10).close()
@@ -183,15 +274,29 @@ def test_files_put_behind_each_other_are_one_file(tmp_path):
     last, _, _ = write_blocks([document_of("乙")])
     (tmp_path / "all.zst").write_bytes(first + nothing + last + nothing)
     assert [row["text"] for row in read_rows(str(tmp_path / "all.zst"))] == ["甲", "乙"]
+    assert list(read_row_lines(str(tmp_path / "all.zst"))) == [
+        encode_row(document_of("甲")),
+        encode_row(document_of("乙")),
+    ]
+
+
+def test_read_row_lines_gives_back_lines_of_any_size_with_their_line_feeds(tmp_path):
+    rows = [document_of(text) for text in ("x" * 3_000_000, SEPARATORS, "", "y" * 1_500_000)]
+    data, blocks, _ = write_blocks(rows, 1 << 20)
+    (tmp_path / "part.zst").write_bytes(data)
+    assert len(blocks) == 2
+    assert list(read_row_lines(str(tmp_path / "part.zst"))) == list(map(encode_row, rows))
 
 
 def test_same_rows_make_same_bytes_in_another_process():
     code = (
-        "import io, sys, hashlib; from pipeline.blocks import BlockWriter\n"
+        "import io, sys, hashlib; from pipeline.blocks import BlockWriter, encode_row\n"
         "from pipeline.records import Document\n"
-        "file = io.BytesIO(); writer = BlockWriter(file, 3, 20)\n"
-        "for at in range(30): writer.write(Document('a', 'plain', 'train', '', '文' * at))\n"
-        "list(writer.close()); sys.stdout.write(hashlib.sha256(file.getvalue()).hexdigest())"
+        "file = io.BytesIO(); writer = BlockWriter(file, 3, 'plain', 20)\n"
+        "for at in range(30):\n"
+        "    line = encode_row(Document('a', 'plain', 'train', '', '文' * at))\n"
+        "    writer.write('train', line, 3 * at)\n"
+        "writer.close(); sys.stdout.write(hashlib.sha256(file.getvalue()).hexdigest())"
     )
     digests = {
         subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout

@@ -197,14 +197,12 @@ def test_narrow_latin_keeps_width_of_punctuation_and_everything_else(text):
     ("text", "expected"),
     [
         ("甲  乙   丙", "甲 乙 丙"),
-        ("甲\t乙\xa0丙\u3000丁\u2003戊", "甲 乙 丙 丁 戊"),
-        ("甲 \t\u3000\xa0 乙", "甲 乙"),
         ("甲\n\n\n乙", "甲\n乙"),
         ("甲 \n 乙", "甲\n乙"),
-        ("甲 \n\t\n\u3000\n 乙", "甲\n乙"),
-        ("\u3000\u3000甲\n\u3000\u3000乙", "甲\n乙"),
+        ("甲 \n  \n \n 乙", "甲\n乙"),
+        ("  甲\n  乙", "甲\n乙"),
         (" \n甲 乙\n ", "甲 乙"),
-        (" \n\t\u3000", ""),
+        (" \n  ", ""),
         ("", ""),
     ],
 )
@@ -215,6 +213,11 @@ def test_collapse_white_space_makes_runs_one_space_or_one_line_feed(text, expect
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("甲\t乙\xa0丙\u3000丁\u2003戊", "甲 乙 丙 丁 戊"),
+        ("甲 \t\u3000\xa0 乙", "甲 乙"),
+        ("甲 \n\t\n\u3000\n 乙", "甲\n乙"),
+        ("\u3000\u3000甲\n\u3000\u3000乙", "甲\n乙"),
+        (" \n\t\u3000", ""),
         ("&lt;p&gt;甲&lt;/p&gt;&lt;br&gt;乙", "甲\n乙"),
         ("&amp;lt;b&amp;gt;甲&amp;lt;/b&amp;gt;", "甲"),
         ("甲&nbsp;&nbsp;乙&nbsp丙", "甲 乙 丙"),
@@ -348,9 +351,17 @@ def test_clean_text_of_cleaned_text_changes_nothing(pieces):
     assert clean_text(once) == once
 
 
-def test_every_code_point_that_a_plain_text_may_hold_stays_as_it_is():
-    # The edits of line ends, invisible characters and spaces are skipped for plain texts.
-    unguarded = (cleaning._LINE_END, cleaning._INVISIBLE, cleaning._SPACE)
-    plain = [chr(code) for code in range(0x110000) if cleaning._is_plain(chr(code))]
-    assert len(plain) > 100_000
-    assert [char for char in plain if any(rule.search(char) for rule in unguarded)] == []
+def test_character_edits_touch_exactly_the_code_points_that_clean_text_looks_for():
+    # They are skipped for texts in which the search finds nothing.
+    found = [
+        char
+        for char in map(chr, range(0x110000))
+        if cleaning._TOUCHED_BY_CHARACTER_EDITS.search(char)
+    ]
+    edited = [
+        char
+        for char in map(chr, range(0x110000))
+        if any(edit(char) != char for edit in cleaning.CHARACTER_EDITS)
+    ]
+    assert found == edited
+    assert len(found) > 100_000

@@ -23,6 +23,68 @@ GOLDEN_EXAMPLE = b"".join(
     )
 )
 
+# The first and last values of every number of varint bytes up to five.
+BOUNDARIES = [0, 1, 127, 128, 16_383, 16_384, 2**21 - 1, 2**21, 2**28 - 1, 2**28, 2**31 - 1]
+
+one_byte = st.integers(0, 127)
+two_bytes = st.integers(128, 16_383)
+
+
+@st.composite
+def arrays_of_ids(draw, shape):
+    """Draws ids of a shape: one kind, mixed by any share, of any size, in any integer type."""
+    kinds = [st.just(0), one_byte, two_bytes, st.sampled_from(BOUNDARIES)]
+    kinds += [one_byte | two_bytes, st.integers(0, 2**31 - 1)]
+    elements = draw(st.sampled_from(kinds))
+    if draw(st.booleans()):
+        usual, rare = draw(st.permutations([one_byte, two_bytes]))
+        elements = st.integers(0, 9).flatmap(lambda tenth: usual if tenth else rare)
+    ids = draw(st_numpy.arrays(np.int64, shape, elements=elements, fill=st.nothing()))
+    highest = int(ids.max(initial=0))
+    types = [np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
+    return ids.astype(draw(st.sampled_from([t for t in types if np.iinfo(t).max >= highest])))
+
+
+@st.composite
+def batches(draw):
+    """Draws token_ids, mask_ids and word_starts of one shape."""
+    shape = draw(st.tuples(st.integers(0, 5), st.integers(1, 20)))
+    ids = arrays_of_ids(shape)
+    return draw(ids), draw(ids), draw(st_numpy.arrays(np.bool_, shape))
+
+
+def plain_varint(value):
+    octets = []
+    while value > 127:
+        octets.append(value % 128 + 128)
+        value //= 128
+    return bytes([*octets, value])
+
+
+def plain_field(number, data):
+    return bytes([number * 8 + 2]) + plain_varint(len(data)) + data
+
+
+def plain_entry(name, kind, data):
+    value = plain_field(kind, plain_field(1, data))
+    return plain_field(1, plain_field(1, name) + plain_field(2, value))
+
+
+def plain_examples(token_ids, mask_ids, word_starts):
+    """Serializes examples value by value, in plain Python."""
+    encoded = []
+    columns = token_ids.tolist(), mask_ids.tolist(), word_starts.tolist()
+    for ids, masks, starts in zip(*columns, strict=True):
+        octets = [starts[i : i + 8] for i in range(0, len(starts), 8)]
+        packed = bytes(sum(flag << bit for bit, flag in enumerate(flags)) for flags in octets)
+        entries = (
+            plain_entry(b"mask_ids", 3, b"".join(map(plain_varint, masks))),
+            plain_entry(b"token_ids", 3, b"".join(map(plain_varint, ids))),
+            plain_entry(b"word_starts", 1, packed),
+        )
+        encoded.append(plain_field(1, b"".join(entries)))
+    return encoded
+
 
 def test_encode_examples_one_example_gives_bytes_of_the_wire_format():
     encoded = examples.encode_examples(
@@ -58,9 +120,87 @@ def test_encode_examples_batch_gives_the_bytes_of_each_example_alone():
     assert examples.encode_examples(ids, ids, starts) == alone
 
 
-def test_join_features_columns_of_different_length_raises():
+@given(batches())
+def test_encode_examples_any_arrays_give_the_bytes_of_plain_python(arrays):
+    assert examples.encode_examples(*arrays) == plain_examples(*arrays)
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 128, 512])
+@pytest.mark.parametrize("dtype", [np.uint16, np.int64])
+@pytest.mark.parametrize("long_fraction", [0, 0.03, 0.5, 0.97, 1])
+def test_encode_examples_any_share_of_long_ids_gives_the_bytes_of_plain_python(
+    length, dtype, long_fraction
+):
+    rng = np.random.default_rng(length)
+    shape = 9, length
+    is_long = rng.random(shape) < long_fraction
+    ids = np.where(is_long, rng.integers(128, 16_384, shape), rng.integers(0, 128, shape))
+    ids = ids.astype(dtype)
+    arrays = ids, ids[::-1], is_long
+    assert examples.encode_examples(*arrays) == plain_examples(*arrays)
+
+
+@pytest.mark.parametrize("length", [1, 2, 128])
+@pytest.mark.parametrize("value", BOUNDARIES)
+def test_encode_examples_one_value_everywhere_gives_the_bytes_of_plain_python(length, value):
+    ids = np.full((2, length), value)
+    arrays = ids, ids, ids > 127
+    assert examples.encode_examples(*arrays) == plain_examples(*arrays)
+
+
+@pytest.mark.parametrize("long_ids", [1, 2, 3])
+def test_encode_examples_about_half_of_the_ids_long_gives_the_bytes_of_plain_python(long_ids):
+    ids = np.array([[128, 16_383, 300, 200][:long_ids] + [127, 0, 1, 127][long_ids:]], np.uint16)
+    arrays = ids, ids[:, ::-1], ids > 0
+    assert examples.encode_examples(*arrays) == plain_examples(*arrays)
+
+
+def test_encode_examples_sequence_beyond_65535_tokens_gives_the_bytes_of_plain_python():
+    ids = np.full((1, 65_536), 128, np.uint16)
+    arrays = ids, ids, ids > 0
+    assert examples.encode_examples(*arrays) == plain_examples(*arrays)
+
+
+@pytest.mark.parametrize("highest", [127, 16_383, 65_535])
+def test_encode_examples_arrays_in_any_layout_give_the_bytes_of_their_copies(highest):
+    rng = np.random.default_rng(highest)
+    ids = rng.integers(0, highest, (6, 10), np.uint16, endpoint=True)
+    starts = rng.random((6, 10)) < 0.5
+    for change in (np.asfortranarray, np.flip, np.transpose, lambda array: array[::2, 1::3]):
+        changed = change(ids), change(ids), change(starts)
+        expected = plain_examples(*(array.copy() for array in changed))
+        assert examples.encode_examples(*changed) == expected
+
+
+def test_encode_examples_leaves_its_arrays_alone():
+    ids = np.array([[101, 128, 16_383, 102]], np.uint16)
+    masks = np.array([[0, 0, 200, 0]], np.uint16)
+    arrays = ids, masks, ids > 101
+    copies = [array.copy() for array in arrays]
+    examples.encode_examples(*arrays)
+    for array, copy in zip(arrays, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@given(batches(), st.randoms())
+def test_complete_examples_other_order_and_masks_give_the_bytes_of_encode_examples(arrays, random):
+    token_ids, mask_ids, word_starts = arrays
+    sequences = examples.encode_sequences(token_ids, word_starts)
+    rows = random.sample(range(len(token_ids)), len(token_ids))
+    completed = examples.complete_examples(mask_ids, [sequences[row] for row in rows])
+    order = np.array(rows, np.intp)
+    assert completed == examples.encode_examples(token_ids[order], mask_ids, word_starts[order])
+
+
+def test_encode_sequences_arrays_of_different_length_raise():
+    ids = np.zeros((2, 8), np.uint16)
     with pytest.raises(ValueError, match="zip"):
-        examples.join_features([b"a", b"b"], [b"c"])
+        examples.encode_sequences(ids, np.zeros((1, 8), np.bool_))
+
+
+def test_complete_examples_columns_of_different_length_raises():
+    with pytest.raises(ValueError, match="zip"):
+        examples.complete_examples(np.zeros((2, 8), np.uint16), [b"c"])
 
 
 def test_pack_word_starts_bit_i_of_16_stands_least_significant_first():

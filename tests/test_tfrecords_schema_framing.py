@@ -1,4 +1,5 @@
 import io
+import struct
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,17 @@ def read_all(data, name="shard.tfrecord"):
     return list(framing.read_records(io.BytesIO(data), name))
 
 
+def plain_masked_crc(data):
+    """Returns TensorFlow's checksum, bit by bit: CRC-32C, turned right by 15, plus a constant."""
+    crc = 0xFFFFFFFF
+    for octet in data:
+        crc ^= octet
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32
+
+
 def offset_of_record_at(records, byte):
     """Returns the first byte of the record of a file that holds the given byte."""
     offset = 0
@@ -33,6 +45,16 @@ def test_frame_records_empty_record_gives_sixteen_known_bytes():
 
 def test_frame_records_no_records_gives_no_bytes():
     assert framing.frame_records([]) == b""
+
+
+@given(st.lists(st.binary(max_size=200), max_size=5))
+def test_frame_records_any_records_give_lengths_checksums_and_data(records):
+    pieces = []
+    for record in records:
+        length = struct.pack("<Q", len(record))
+        pieces += [length, struct.pack("<I", plain_masked_crc(length))]
+        pieces += [record, struct.pack("<I", plain_masked_crc(record))]
+    assert framing.frame_records(records) == b"".join(pieces)
 
 
 def test_read_records_empty_file_gives_no_records():

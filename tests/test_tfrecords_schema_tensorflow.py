@@ -47,7 +47,8 @@ def random_arrays(count, length, seed):
 
 def plain_octets(flags):
     return bytes(
-        sum(1 << bit for bit in range(8) if flags[start + bit]) for start in range(0, len(flags), 8)
+        sum(flag << bit for bit, flag in enumerate(flags[start : start + 8]))
+        for start in range(0, len(flags), 8)
     )
 
 
@@ -97,6 +98,38 @@ def test_encode_examples_one_id_everywhere_equals_tensorflow_bytes(tf, length, t
 def test_encode_examples_ids_of_any_size_equal_tensorflow_bytes(tf, ids):
     arrays = ids, ids[::-1], ids % 2 == 0
     assert examples.encode_examples(*arrays) == tensorflow_examples(tf, *arrays)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st_numpy.arrays(
+        np.uint16,
+        st.tuples(st.integers(0, 3), st.integers(1, 20)),
+        elements=st.integers(0, 127) | st.integers(128, 16_383),
+        fill=st.nothing(),
+    )
+)
+def test_encode_examples_ids_of_one_and_two_bytes_equal_tensorflow_bytes(tf, ids):
+    arrays = ids, ids[::-1], ids % 2 == 0
+    assert examples.encode_examples(*arrays) == tensorflow_examples(tf, *arrays)
+
+
+@pytest.mark.parametrize("length", [1, 3, 128, 512])
+@pytest.mark.parametrize("usual, rare", [(100, 13_685), (13_685, 100), (2**31 - 1, 128)])
+def test_encode_examples_few_other_ids_equal_tensorflow_bytes(tf, length, usual, rare):
+    rng = np.random.default_rng(length)
+    ids = np.where(rng.random((40, length)) < 0.03, rare, usual)
+    arrays = ids, ids[::-1], ids == usual
+    assert examples.encode_examples(*arrays) == tensorflow_examples(tf, *arrays)
+
+
+@pytest.mark.parametrize("length", [128, 512])
+def test_complete_examples_second_masking_equals_tensorflow_bytes(tf, length):
+    token_ids, mask_ids, word_starts = random_arrays(20, length, seed=6)
+    sequences = examples.encode_sequences(token_ids, word_starts)
+    completed = examples.complete_examples(mask_ids[::-1], sequences[::-1])
+    reversed_arrays = token_ids[::-1], mask_ids[::-1], word_starts[::-1]
+    assert completed == tensorflow_examples(tf, *reversed_arrays)
 
 
 @pytest.mark.parametrize("length", [128, 512])

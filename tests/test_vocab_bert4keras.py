@@ -3,6 +3,7 @@ import string
 import sys
 import types
 import unicodedata
+from itertools import accumulate
 import warnings
 from pathlib import Path
 
@@ -126,7 +127,8 @@ def plain_positions(reference, text, pieces):
         for wanted in reference.stem(piece):
             sources.append(next(source for char, source in letters if char == wanted))
         positions.append(sources[0])
-    return positions
+    # Ascending, even where canonical order has moved a mark before the character it follows.
+    return list(accumulate(positions, max))
 
 
 def plain_word_starts(words, pieces, positions):

@@ -70,7 +70,7 @@ def test_encode_returns_plain_integers(tokenizer):
 
 
 def test_encode_twice_gives_the_same_ids_when_no_room_is_left_for_known_words(monkeypatch):
-    monkeypatch.setattr(vocab.tokenizer, "_MAX_KNOWN_WORDS", 1)
+    monkeypatch.setattr(vocab.tokenizer, "_MAX_KNOWN_STRETCHES", 1)
     tokenizer = Tokenizer(TOKENS)
     for _ in range(3):
         assert names_of(tokenizer.encode("nable affa a nable")) == [

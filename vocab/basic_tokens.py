@@ -9,6 +9,7 @@ follows google-research/bert, `tokenization.py`, `BasicTokenizer`.
 """
 
 import unicodedata
+from enum import IntEnum
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,7 +19,19 @@ IntArray = npt.NDArray[np.int64]
 CodeArray = npt.NDArray[np.uint32]
 BoolArray = npt.NDArray[np.bool_]
 
-_UNSEEN, _DROP, _SPACE, _SINGLE, _LETTER = range(5)
+CAPITAL_SIGMA: Final = "Σ"
+"""The only letter whose lower case hangs on its neighbours: σ, or ς at the end of a word."""
+
+
+class Kind(IntEnum):
+    """What a folded character is: SINGLE is always a token of its own, LETTER part of a word."""
+
+    DROP = 1
+    SPACE = 2
+    SINGLE = 3
+    LETTER = 4
+
+
 _ONE_TO_MANY: Final = 0x110000
 _REORDERED: Final = 0x110001
 _NOTHING: Final = 0x110002
@@ -64,16 +77,16 @@ def split_basic_tokens(text: str) -> BasicTokens:
     """Cuts a text into basic tokens."""
     codes, positions = _fold_text(text)
     kinds = _look_up_kinds(codes)
-    kept = kinds != _DROP
+    kept = kinds != Kind.DROP
     codes, positions, kinds = codes[kept], positions[kept], kinds[kept]
-    is_letter = kinds == _LETTER
+    is_letter = kinds == Kind.LETTER
     continues = np.zeros(len(codes), np.bool_)
     continues[1:] = is_letter[1:] & is_letter[:-1]
     starts_word = is_letter & ~continues
-    begins = starts_word | (kinds == _SINGLE)
+    begins = starts_word | (kinds == Kind.SINGLE)
     ends_word = is_letter.copy()
     ends_word[:-1] &= ~continues[1:]
-    finishes = ends_word | (kinds == _SINGLE)
+    finishes = ends_word | (kinds == Kind.SINGLE)
     starts = np.flatnonzero(begins)
     return BasicTokens(codes, positions, starts, np.flatnonzero(finishes) + 1, is_letter[starts])
 
@@ -109,7 +122,7 @@ _expansions: dict[int, CodeArray] = {}
 
 def _fold_text(text: str) -> tuple[CodeArray, IntArray]:
     """Returns folded code points and the index of the character each one came from."""
-    original = _settle_final_sigma(text)
+    original = encode_codes(settle_final_sigma(text))
     unseen = original[~_is_folded[original]]
     if len(unseen):
         for code in np.unique(unseen).tolist():
@@ -125,14 +138,46 @@ def _fold_text(text: str) -> tuple[CodeArray, IntArray]:
     return _expand(original[kept], codes[kept], positions[kept])
 
 
-def _settle_final_sigma(text: str) -> CodeArray:
-    """Returns code points in which a capital sigma, whose lower case hangs on its place, is low."""
+def settle_final_sigma(text: str) -> str:
+    """Puts the right lower case, σ or ς, for each capital sigma; all else stays as it is."""
+    if CAPITAL_SIGMA not in text:
+        return text
     codes = encode_codes(text)
-    if "Σ" not in text:
-        return codes
     # İ is the only character whose lower case is longer; i stands in for it to keep the places.
     lowered = encode_codes(text.replace("İ", "i").lower())
-    return np.where(codes == ord("Σ"), lowered, codes)
+    return decode_codes(np.where(codes == ord(CAPITAL_SIGMA), lowered, codes))
+
+
+def classify(code: int) -> tuple[Kind, str]:
+    """Tells what a character is before folding, and the one character that it becomes.
+
+    DROP stands for all that is not so simple, too: what becomes several characters or none, or
+    changes places with its neighbours. A stretch of text with such a character has to go through
+    `split_basic_tokens`; what is around the stretch does not matter to it.
+    """
+    folded = _fold_code(code)
+    if folded >= _ONE_TO_MANY:
+        return Kind.DROP, ""
+    return kind_of(chr(folded)), chr(folded)
+
+
+def find_stretches(text: str, is_letter: BoolArray) -> tuple[IntArray, list[str]]:
+    """Finds the longest runs of characters that `classify` calls LETTER or DROP.
+
+    Args:
+      text: any string, C characters.
+      is_letter: True for such characters, shape [C].
+
+    Returns:
+      Where each stretch begins, shape [S], and the stretches.
+    """
+    changes = np.flatnonzero(is_letter[1:] != is_letter[:-1]) + 1
+    first = [0] if is_letter[:1].any() else []
+    last = [len(text)] if is_letter[-1:].any() else []
+    edges = np.concatenate((first, changes, last)).astype(np.int64)
+    bounds = edges.tolist()
+    stretches = [text[a:b] for a, b in zip(bounds[::2], bounds[1::2], strict=True)]
+    return edges[::2], stretches
 
 
 def _fold_code(code: int) -> int:
@@ -188,6 +233,7 @@ def _fold_in_canonical_order(original: CodeArray) -> tuple[CodeArray, IntArray]:
 
 # --- Kinds of folded code points ---
 
+_UNSEEN: Final = 0
 _kinds = np.zeros(0x110000, np.uint8)
 
 
@@ -196,18 +242,19 @@ def _look_up_kinds(codes: CodeArray) -> npt.NDArray[np.uint8]:
     unseen = codes[kinds == _UNSEEN]
     if len(unseen):
         for code in np.unique(unseen).tolist():
-            _kinds[code] = _kind_of(chr(code))
+            _kinds[code] = kind_of(chr(code))
         kinds = _kinds[codes]
     return kinds
 
 
-def _kind_of(char: str) -> int:
+def kind_of(char: str) -> Kind:
+    """Tells what a folded character is."""
     if is_cjk(ord(char)) or is_punctuation(char):
-        return _SINGLE
+        return Kind.SINGLE
     category = unicodedata.category(char)
     if char in " \n\r\t" or category == "Zs":
-        return _SPACE
+        return Kind.SPACE
     if char in "\0\ufffd" or category in ("Cc", "Cf"):
-        return _DROP
+        return Kind.DROP
     # What str.split() takes for white space beyond that: line and paragraph separators.
-    return _SPACE if char.isspace() else _LETTER
+    return Kind.SPACE if char.isspace() else Kind.LETTER

@@ -6,9 +6,19 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import zstandard
 
-from vocab.basic_tokens import split_basic_tokens
+from vocab.basic_tokens import (
+    CodeArray,
+    Kind,
+    classify,
+    decode_codes,
+    encode_codes,
+    find_stretches,
+    settle_final_sigma,
+    split_basic_tokens,
+)
 
 
 class TokenCounts(NamedTuple):
@@ -47,7 +57,39 @@ class TokenCounts(NamedTuple):
 
 def count_tokens(text: str) -> TokenCounts:
     """Counts the basic tokens of a text; several documents may be joined by line feeds."""
-    basic = split_basic_tokens(text)
-    codes, counts = np.unique(basic.codes[basic.starts[~basic.is_word]], return_counts=True)
-    characters = dict(zip(map(chr, codes.tolist()), counts.tolist(), strict=True))
-    return TokenCounts(Counter(characters), Counter(basic.words()))
+    text = settle_final_sigma(text)
+    codes = encode_codes(text)
+    kinds = _look_up_kinds(codes)
+    counts = TokenCounts.empty()
+    by_code = np.bincount(codes[kinds == Kind.SINGLE])
+    for code in np.flatnonzero(by_code).tolist():
+        counts.characters[classify(code)[1]] += int(by_code[code])
+    _, stretches = find_stretches(text, (kinds == Kind.LETTER) | (kinds == Kind.DROP))
+    for stretch, count in Counter(stretches).items():
+        if stretch.isascii() and stretch.isalnum():
+            counts.words[stretch.lower()] += count
+        else:
+            _count_intricate(stretch, count, counts)
+    return counts
+
+
+def _count_intricate(stretch: str, count: int, counts: TokenCounts) -> None:
+    basic = split_basic_tokens(stretch)
+    for word in basic.words():
+        counts.words[word] += count
+    for char in decode_codes(basic.codes[basic.starts[~basic.is_word]]):
+        counts.characters[char] += count
+
+
+# Filled as code points turn up; 0 is none of Kind.
+_kinds = np.zeros(0x110000, np.uint8)
+
+
+def _look_up_kinds(codes: CodeArray) -> npt.NDArray[np.uint8]:
+    kinds = _kinds[codes]
+    unseen = kinds == 0
+    if unseen.any():
+        for code in np.unique(codes[unseen]).tolist():
+            _kinds[code] = classify(code)[0]
+        kinds = _kinds[codes]
+    return kinds

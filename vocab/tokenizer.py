@@ -1,23 +1,41 @@
 """Text -> ids over whole arrays: BERT's uncased WordPiece tokenizer.
 
 The ids of a text are those of the whole text; words only say where mask units may begin.
+
+A single CJK character or punctuation mark is one gather from a table of code points. The stretches
+between them, Latin words, numbers and kana, are looked up whole among the stretches seen before.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from vocab.basic_tokens import BoolArray, IntArray, split_basic_tokens
+from vocab import basic_tokens
+from vocab.basic_tokens import BoolArray, CodeArray, IntArray, Kind
 from vocab.special_tokens import CONTINUATION, UNK_ID
 
 MAX_WORD_CHARS = 200
 """Longer words become [UNK] (bert4keras 0.9.9, `Tokenizer`, `word_maxlen`)."""
 
-_OFFSET_BITS = 32  # a piece is stored as offset in its word << 32 | id
-_MAX_KNOWN_WORDS = 1_000_000  # about 200 MB
+_MAX_KNOWN_STRETCHES = 1_000_000  # about 200 MB
+
+IdArray = npt.NDArray[np.int32]
+
+# What the table of code points says, beside ids.
+_SPACE: Final = -1
+_LETTER: Final = -2
+_INTRICATE: Final = -3  # dropped, or folded to several code points or to a special order
+_UNSEEN: Final = -4
+
+# A piece of a stretch is one number: place in the stretch, whether it continues a word, id.
+_PLACE_SHIFT: Final = 33
+_CONTINUES: Final = 1 << 32
+_ID_MASK: Final = _CONTINUES - 1
+_ONE: Final = [1]
 
 
 class Tokens(NamedTuple):
@@ -25,11 +43,12 @@ class Tokens(NamedTuple):
 
     Attributes:
       ids: shape [T].
-      positions: index of the character of the text at which each token begins, shape [T].
+      positions: index of the character of the text at which each token begins, ascending (a mark
+        that canonical order puts before the character it follows shares its place), shape [T].
       word_starts: True where a token begins a word, never inside a run of pieces, shape [T].
     """
 
-    ids: npt.NDArray[np.int32]
+    ids: IdArray
     positions: IntArray
     word_starts: BoolArray
 
@@ -47,12 +66,16 @@ class Tokenizer:
           tokens: the entries of vocab.txt in order, as `vocab_file.parse_vocab` returns them.
         """
         self._ids = {token: token_id for token_id, token in enumerate(tokens)}
-        self._single_ids = np.full(0x110000, UNK_ID, np.int32)
-        for token, token_id in self._ids.items():
-            if len(token) == 1:
-                self._single_ids[ord(token)] = token_id
-        self._longest = max(map(len, self._ids), default=0)
-        self._pieces: dict[str, tuple[int, ...]] = {}
+        self._first_pieces = _Pieces.of(self._ids)
+        self._next_pieces = _Pieces.of(
+            {
+                token.removeprefix(CONTINUATION): token_id
+                for token, token_id in self._ids.items()
+                if token.startswith(CONTINUATION)
+            }
+        )
+        self._by_code = np.full(0x110000, _UNSEEN, np.int32)
+        self._stretches = _Stretches(self._split_stretch)
 
     @property
     def size(self) -> int:
@@ -84,47 +107,168 @@ class Tokenizer:
           The tokens. A token begins a word where the words of it and of the token before differ,
           unless it is a piece that continues (`##`).
         """
-        basic = split_basic_tokens(text)
-        pieces = self._look_up_pieces(basic.words())
-        counts = np.ones(len(basic.starts), np.int64)
-        counts[basic.is_word] = np.fromiter(map(len, pieces), np.int64, len(pieces))
-        elements = np.repeat(basic.starts, counts)
-        from_word = np.repeat(basic.is_word, counts)
-        ids = self._single_ids[basic.codes[elements]]
-        flat = np.fromiter(chain.from_iterable(pieces), np.int64)
-        offsets = np.zeros(len(ids), np.int64)
-        ids[from_word] = flat & (1 << _OFFSET_BITS) - 1
-        offsets[from_word] = flat >> _OFFSET_BITS
-        positions = basic.positions[elements + offsets]
-        begins_word = np.zeros(len(text) + 1, np.int32)
-        begins_word[np.cumsum(word_lengths)] = 1
-        word_numbers = np.cumsum(begins_word, dtype=np.int32)[positions]
-        word_starts = offsets == 0
-        word_starts[1:] &= word_numbers[1:] != word_numbers[:-1]
+        if basic_tokens.CAPITAL_SIGMA in text:
+            text = basic_tokens.settle_final_sigma(text)
+        ids_of_chars = self._look_up_chars(basic_tokens.encode_codes(text))
+        extra, continuing = self._place_stretches(text, ids_of_chars)
+        is_token = ids_of_chars >= 0
+        positions = np.flatnonzero(is_token)
+        ids = ids_of_chars[is_token]
+        word_starts = _find_word_starts(word_lengths, is_token, positions, continuing)
+        if len(extra.ids):
+            return _insert_tokens(Tokens(ids, positions, word_starts), extra)
         return Tokens(ids, positions, word_starts)
 
-    def _look_up_pieces(self, words: list[str]) -> list[tuple[int, ...]]:
-        known = self._pieces
-        if len(known) > _MAX_KNOWN_WORDS:
-            known.clear()
-        for word in set(words).difference(known):
-            known[word] = self._split_word(word)
-        return [known[word] for word in words]
+    def _look_up_chars(self, codes: CodeArray) -> IdArray:
+        """Returns the id of each character that is a token, else what it is, shape [C]."""
+        found = self._by_code[codes]
+        unseen = found == _UNSEEN
+        if unseen.any():
+            for code in np.unique(codes[unseen]).tolist():
+                self._by_code[code] = self._classify(code)
+            found = self._by_code[codes]
+        return found
 
-    def _split_word(self, word: str) -> tuple[int, ...]:
-        """Cuts one word into pieces, longest first; a word that cannot be cut is one [UNK]."""
-        if len(word) > MAX_WORD_CHARS:
-            return (UNK_ID,)
+    def _classify(self, code: int) -> int:
+        kind, folded = basic_tokens.classify(code)
+        if kind == Kind.SINGLE:
+            return self._ids.get(folded, UNK_ID)
+        return {Kind.SPACE: _SPACE, Kind.LETTER: _LETTER, Kind.DROP: _INTRICATE}[kind]
+
+    def _place_stretches(self, text: str, ids_of_chars: IdArray) -> tuple[Tokens, IntArray]:
+        """Puts the pieces of all stretches of letters at the characters where they begin.
+
+        Returns:
+          Tokens that begin inside a character at which another begins, such as the parts of a
+          Hangul syllable; and the positions of pieces that continue a word.
+        """
+        starts, stretches = basic_tokens.find_stretches(text, ids_of_chars <= _LETTER)
+        if len(self._stretches) > _MAX_KNOWN_STRETCHES:
+            self._stretches.forget()
+        known = np.fromiter(map(self._stretches.__getitem__, stretches), np.int64, len(stretches))
+        is_one = known >= 0
+        ids_of_chars[starts[is_one]] = known[is_one]
+        pieces = [self._stretches.pieces[-1 - number] for number in known[~is_one].tolist()]
+        counts = np.fromiter(map(len, pieces), np.int64, len(pieces))
+        flat = np.fromiter(chain.from_iterable(pieces), np.int64)
+        positions = np.repeat(starts[~is_one], counts) + (flat >> _PLACE_SHIFT)
+        ids = (flat & _ID_MASK).astype(np.int32)
+        shares_character = np.zeros(len(flat), np.bool_)
+        shares_character[1:] = positions[1:] == positions[:-1]
+        ids_of_chars[positions[~shares_character]] = ids[~shares_character]
+        extra = Tokens(
+            ids[shares_character],
+            positions[shares_character],
+            np.zeros(np.count_nonzero(shares_character), np.bool_),
+        )
+        return extra, positions[((flat & _CONTINUES) != 0) & ~shares_character]
+
+    def _split_stretch(self, stretch: str) -> tuple[int, ...]:
+        """Cuts a stretch of letters into pieces, each coded as place, continuation and id."""
+        if stretch.isascii() and stretch.isalnum():
+            return self._split_word(stretch.lower(), range(len(stretch)))
+        basic = basic_tokens.split_basic_tokens(stretch)
+        folded = basic_tokens.decode_codes(basic.codes)
+        # Marks in canonical order may come before characters that stand before them.
+        places = np.maximum.accumulate(basic.positions).tolist()
         pieces: list[int] = []
-        start = 0
+        for start, end in zip(basic.starts.tolist(), basic.ends.tolist(), strict=True):
+            pieces += self._split_word(folded[start:end], places[start:end])
+        return tuple(pieces)
+
+    def _split_word(self, word: str, places: Sequence[int]) -> tuple[int, ...]:
+        """Cuts one word into pieces, longest first; a word that cannot be cut is one [UNK]."""
+        unknown = (places[0] << _PLACE_SHIFT | UNK_ID,)
+        if len(word) > MAX_WORD_CHARS:
+            return unknown
+        pieces: list[int] = []
+        start, (ids, lengths), continues = 0, self._first_pieces, 0
         while start < len(word):
-            prefix = CONTINUATION if start else ""
-            for end in range(min(len(word), start + self._longest), start, -1):
-                token_id = self._ids.get(prefix + word[start:end])
+            for length in lengths.get(word[start : start + 2], _ONE):
+                # At the end of the word this may be shorter: then it is all that is left.
+                piece = word[start : start + length]
+                token_id = ids.get(piece)
                 if token_id is not None:
-                    pieces.append(start << _OFFSET_BITS | token_id)
-                    start = end
+                    pieces.append(places[start] << _PLACE_SHIFT | continues | token_id)
+                    start += len(piece)
                     break
             else:
-                return (UNK_ID,)
+                return unknown
+            (ids, lengths), continues = self._next_pieces, _CONTINUES
         return tuple(pieces)
+
+
+class _Pieces(NamedTuple):
+    """Word pieces that may stand at one kind of place.
+
+    Attributes:
+      ids: by their text.
+      lengths: by their first two characters, longest first, and at last 1.
+    """
+
+    ids: dict[str, int]
+    lengths: dict[str, list[int]]
+
+    @classmethod
+    def of(cls, ids: dict[str, int]) -> "_Pieces":
+        """Sorts pieces by how they begin."""
+        lengths: defaultdict[str, set[int]] = defaultdict(lambda: {1})
+        for piece in ids:
+            lengths[piece[:2]].add(len(piece))
+        return cls(ids, {head: sorted(found, reverse=True) for head, found in lengths.items()})
+
+
+class _Stretches(dict[str, int]):
+    """Stretches of letters seen before: the id of one that is one token, else -1 - number."""
+
+    def __init__(self, split: Any) -> None:
+        super().__init__()
+        self._split = split
+        self.pieces: list[tuple[int, ...]] = []
+
+    def __missing__(self, stretch: str) -> int:
+        pieces: tuple[int, ...] = self._split(stretch)
+        if len(pieces) == 1 and pieces[0] <= _ID_MASK:
+            value = pieces[0]
+        else:
+            self.pieces.append(pieces)
+            value = -len(self.pieces)
+        self[stretch] = value
+        return value
+
+    def forget(self) -> None:
+        """Starts over."""
+        self.clear()
+        self.pieces.clear()
+
+
+def _find_word_starts(
+    word_lengths: npt.NDArray[np.integer],
+    is_token: BoolArray,
+    positions: IntArray,
+    continuing: IntArray,
+) -> BoolArray:
+    """Finds the tokens between which and the one before them a word begins, shape [T]."""
+    begins = np.zeros(len(is_token) + 1, np.bool_)
+    begins[np.cumsum(word_lengths, dtype=np.int64)] = True
+    # A word that begins at a character without token, such as a space, is the next token's.
+    behind = np.flatnonzero(begins[:-1] & ~is_token) + 1
+    begins[behind] = True
+    further = behind[~np.append(is_token, True)[behind]]
+    if len(further):
+        next_tokens = np.searchsorted(positions, further)
+        begins[positions[next_tokens[next_tokens < len(positions)]]] = True
+    begins[continuing] = False
+    word_starts = begins[:-1][is_token]
+    word_starts[:1] = True
+    return word_starts
+
+
+def _insert_tokens(tokens: Tokens, extra: Tokens) -> Tokens:
+    """Puts further tokens behind those that begin at the same character."""
+    places = np.searchsorted(tokens.positions, extra.positions, side="right")
+    return Tokens(
+        np.insert(tokens.ids, places, extra.ids),
+        np.insert(tokens.positions, places, extra.positions),
+        np.insert(tokens.word_starts, places, extra.word_starts),
+    )

@@ -4,8 +4,10 @@ The learner is one pure Python file inside tensorflow-text. It is loaded by itse
 TensorFlow nor its start-up time and memory come along.
 """
 
+import heapq
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -15,8 +17,15 @@ from vocab.special_tokens import CONTINUATION
 _LEARNER_FILE: Final = "tools/wordpiece_vocab/wordpiece_tokenizer_learner_lib.py"
 _MAX_INPUT_WORDS: Final = 30_000
 _MAX_WORD_CHARS: Final = 20
-"""The learner's time grows with the square of a word's length; longer runs are addresses, codes."""
+"""Longer runs are addresses, codes."""
+_MAX_RARE_WORD_CHARS: Final = 10
+"""The learner looks at all substrings, so half of its time would go to longer rare words."""
 _MAX_ALPHABET: Final = 500
+_ITERATIONS: Final = 3
+"""A fourth changes the tokens per word by 0.3 % at most, mostly for the worse."""
+_WHOLE_WORDS_FRACTION: Final = 0.85
+"""Frequent words among the pieces that are no letters; the rest are endings. Measured on counts of
+500 to 90,000 words and sizes of 1,000 to 5,474, it makes 0.96 to 1.2 times the pieces wanted."""
 
 INSTALL_HINT: Final = (
     "learning a vocabulary needs tensorflow-text; install it with\n"
@@ -47,9 +56,14 @@ def check_learner() -> Path:
 def learn_pieces(word_counts: Mapping[str, int], size: int) -> list[str]:
     """Learns about `size` word pieces.
 
+    The learner makes pieces of words and of endings that reach a threshold. It would search for
+    the threshold that fits `size`, one costly run after the other; here the count of one word is
+    the threshold of its only run. Of too many pieces the rarest are left out; places left go to
+    the most frequent words below the threshold.
+
     Args:
       word_counts: how often each word occurs; the 30,000 most frequent of at most 20 characters
-        are looked at.
+        are looked at, ties broken by code point.
       size: pieces wanted; a small corpus gives fewer.
 
     Returns:
@@ -61,28 +75,48 @@ def learn_pieces(word_counts: Mapping[str, int], size: int) -> list[str]:
     Source: tensorflow-text, `wordpiece_tokenizer_learner_lib.learn`.
     """
     learner = _load_learner(check_learner())
-    short = (item for item in word_counts.items() if len(item[0]) <= _MAX_WORD_CHARS)
-    words = sorted(short, key=_most_frequent_first)[:_MAX_INPUT_WORDS]
+    words = _most_frequent_words(word_counts)
     if not words:
         return []
-    # A threshold so high that fewer than a quarter of the pieces are whole words is too high.
-    highest_threshold = words[min(size // 4, len(words) - 1)][1]
-    pieces: Iterable[str] = learner.learn(
-        words,
+    max_alphabet = min(_MAX_ALPHABET, size // 4)
+    threshold = _choose_threshold(words, size, max_alphabet)
+    pieces: list[str] = learner.learn(
+        _shorten_rare_words(words, threshold),
         size,
         reserved_tokens=[],
-        upper_thresh=highest_threshold,
-        lower_thresh=min(2, highest_threshold),
-        max_unique_chars=min(_MAX_ALPHABET, size // 4),
+        upper_thresh=threshold,
+        lower_thresh=threshold,
+        num_iterations=_ITERATIONS,
+        max_unique_chars=max_alphabet,
     )
     # Letters first, alone and continuing: without them a word cannot be built at all.
-    letters_first = sorted(pieces, key=lambda piece: len(piece.removeprefix(CONTINUATION)) > 1)
-    return letters_first[:size]
+    pieces.sort(key=lambda piece: len(piece.removeprefix(CONTINUATION)) > 1)
+    return list(dict.fromkeys([*pieces, *(word for word, _ in words)]))[:size]
 
 
-def _most_frequent_first(item: tuple[str, int]) -> tuple[int, str]:
-    token, count = item
-    return -count, token
+def _most_frequent_words(word_counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    short = (item for item in word_counts.items() if len(item[0]) <= _MAX_WORD_CHARS)
+    return heapq.nsmallest(_MAX_INPUT_WORDS, short, key=lambda item: (-item[1], item[0]))
+
+
+def _choose_threshold(words: list[tuple[str, int]], size: int, max_alphabet: int) -> int:
+    """Returns the least count that no more words than wanted reach, but at least 2 if any does."""
+    letters = min(len(set("".join(word for word, _ in words))), max_alphabet)
+    wanted = max(0, int((size - 2 * letters) * _WHOLE_WORDS_FRACTION))
+    threshold = words[wanted][1] + 1 if wanted < len(words) else 2
+    return min(threshold, words[0][1])
+
+
+def _shorten_rare_words(words: list[tuple[str, int]], threshold: int) -> dict[str, int]:
+    """Leaves only the letters of long words that are too rare to be pieces."""
+    counts: Counter[str] = Counter()
+    for word, count in words:
+        if count >= threshold or len(word) <= _MAX_RARE_WORD_CHARS:
+            counts[word] += count
+        else:
+            for letter in word:
+                counts[letter] += count
+    return counts
 
 
 def _load_learner(path: Path) -> Any:

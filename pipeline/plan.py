@@ -1,0 +1,305 @@
+"""Foresees a run: takes a small sample of the real input through the real stages and scales it up.
+
+The sample goes to a temporary folder; nothing is written elsewhere. What it cannot show, the costs
+of starting and of holding keys, are constants that the benchmarks measure (benchmarks/run.py).
+"""
+
+import os
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import Final, NamedTuple
+
+from pipeline import dedup, files, instances, reading, stages, units
+from pipeline.config import DocumentsConfig, InstancesConfig
+from pipeline.layout import Layout
+from pipeline.packing import TokenStream, pack_stream
+from pipeline.records import KEPT, READ, TRAIN, Block, InputFile, Shard, Unit
+from tfrecords_schema.features import SEQ_LENGTHS
+from vocab.counting import TokenCounts
+from vocab.selection import select_tokens
+from vocab.tokenizer import Tokenizer
+from vocab.vocab_file import format_vocab, parse_vocab
+from vocab.wordpieces import learn_pieces
+
+_SAMPLE_BYTES: Final = 12 << 20
+_LEAST_BYTES_OF_GROUP: Final = 512 << 10
+_FILES_OF_GROUP: Final = 8
+_SPOTS_OF_FILE: Final = 4
+
+LAUNCHER_CPU_SECONDS: Final = 1.3
+"""Importing Beam, building and running its graphs (measured on 2 cores, x86-64)."""
+
+WORKER_CPU_SECONDS: Final = 0.4
+"""Starting a worker and loading its dictionaries."""
+
+LEARNING_CPU_SECONDS: Final = 1.5
+"""Learning word pieces from the counted words; their number is bounded."""
+
+LAUNCHER_BYTES: Final = 200 << 20
+WORKER_BYTES: Final = 350 << 20
+"""Peak of one process at the usual sizes of units and shards."""
+
+BYTES_PER_DOCUMENT: Final = 160
+"""Of the launcher, while it finds duplicates: a key of 24 bytes passes through Beam's memory."""
+
+
+class Group(NamedTuple):
+    """The input files of one corpus and split."""
+
+    corpus: str
+    split: str
+    members: list[InputFile]
+
+    @property
+    def size_bytes(self) -> int:
+        """Decompressed bytes; for gz, compressed ones."""
+        return sum(member.size_bytes for member in self.members)
+
+
+class Costs(NamedTuple):
+    """What a run, or a sample of it, makes and costs.
+
+    Attributes:
+      input_bytes: decompressed input.
+      read: documents read; likewise kept.
+      text_bytes: UTF-8 bytes of the kept text.
+      sequences: by max_seq_length, of one copy.
+      documents_bytes: size of documents/ and rejected/.
+      tfrecords_bytes: size of all copies of the shards.
+      work_bytes: size of what is deleted after success.
+      cpu_seconds: of all processes.
+    """
+
+    input_bytes: float
+    read: float
+    kept: float
+    text_bytes: float
+    sequences: Counter[int]
+    documents_bytes: float
+    tfrecords_bytes: float
+    work_bytes: float
+    cpu_seconds: float
+
+
+class Forecast(NamedTuple):
+    """What is to be expected of a run.
+
+    Attributes:
+      costs: by corpus and split of the input files.
+      start_cpu_seconds: what comes on top, however large the corpus is.
+      peak_bytes: memory of all processes, by number of workers.
+      hours: wall-clock time, by number of workers.
+    """
+
+    costs: dict[tuple[str, str], Costs]
+    start_cpu_seconds: float
+    peak_bytes: dict[int, float]
+    hours: dict[int, float]
+
+    @property
+    def total(self) -> Costs:
+        """Of all corpora together."""
+        sequences: Counter[int] = Counter()
+        for costs in self.costs.values():
+            sequences.update(costs.sequences)
+        sums = {
+            field: sum(getattr(costs, field) for costs in self.costs.values())
+            for field in Costs._fields
+            if field != "sequences"
+        }
+        return Costs(sequences=sequences, **sums)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of the whole run with one worker."""
+        return self.start_cpu_seconds + self.total.cpu_seconds
+
+
+def foresee(
+    inputs: Sequence[InputFile],
+    documents: DocumentsConfig,
+    config: InstancesConfig,
+    vocab: bytes | None,
+    worker_counts: Sequence[int],
+) -> Forecast:
+    """Runs the stages over a sample and scales up.
+
+    Args:
+      inputs: what `inputs.find_inputs` recognised.
+      documents: as of the run; likewise config.
+      config: as of the run.
+      vocab: the vocabulary of the run; None if it will learn one.
+      worker_counts: for which numbers of workers to foresee time and memory.
+
+    Raises:
+      BrokenFileError: an input file is damaged within the sample.
+    """
+    groups = _group(inputs)
+    total = sum(group.size_bytes for group in groups)
+    with tempfile.TemporaryDirectory() as folder:
+        sample = _Sample(Layout(folder), documents, config, learns=vocab is None)
+        made = [sample.make_documents(group, _share(group, total)) for group in groups]
+        tokenizer = sample.make_tokenizer(vocab)
+        costs = {
+            (group.corpus, group.split): sample.make_instances(blocks, cost, tokenizer)
+            for group, (blocks, cost) in zip(groups, made, strict=True)
+        }
+    scaled = {
+        (group.corpus, group.split): _scale(costs[group.corpus, group.split], group)
+        for group in groups
+    }
+    start = LAUNCHER_CPU_SECONDS + (0 if vocab else LEARNING_CPU_SECONDS)
+    work = sum(cost.cpu_seconds for cost in scaled.values())
+    keys = BYTES_PER_DOCUMENT * sum(cost.read for cost in scaled.values())
+    return Forecast(
+        scaled,
+        start,
+        {n: keys + LAUNCHER_BYTES + (n if n > 1 else 0) * WORKER_BYTES for n in worker_counts},
+        {n: (start + WORKER_CPU_SECONDS + work / n) / 3600 for n in worker_counts},
+    )
+
+
+def _group(inputs: Iterable[InputFile]) -> list[Group]:
+    members: defaultdict[tuple[str, str], list[InputFile]] = defaultdict(list)
+    for found in inputs:
+        members[found.corpus, found.split].append(found)
+    return [Group(*key, sorted(found, key=lambda f: f.name)) for key, found in members.items()]
+
+
+def _share(group: Group, total: int) -> int:
+    """Returns how many bytes of a group are looked at."""
+    return max(_LEAST_BYTES_OF_GROUP, _SAMPLE_BYTES * group.size_bytes // max(1, total))
+
+
+def _scale(sample: Costs, group: Group) -> Costs:
+    """Scales what a sample made and cost up to its whole group."""
+    factor = group.size_bytes / max(1.0, sample.input_bytes)
+    sequences = Counter({length: round(n * factor) for length, n in sample.sequences.items()})
+    scaled = {
+        field: value * factor for field, value in sample._asdict().items() if field != "sequences"
+    }
+    return Costs(sequences=sequences, **scaled)
+
+
+def _sample_lines(group: Group, wanted_bytes: int) -> Iterator[bytes]:
+    """Yields whole lines of a group, from files and places spread over it."""
+    step = max(1, len(group.members) // _FILES_OF_GROUP)
+    chosen = group.members[::step][:_FILES_OF_GROUP]
+    for member in chosen:
+        share = wanted_bytes * member.size_bytes // max(1, sum(f.size_bytes for f in chosen))
+        if member.compression:
+            yield from _first_lines(member, share)
+        else:
+            yield from _spread_lines(member, share)
+
+
+def _first_lines(member: InputFile, wanted_bytes: int) -> Iterator[bytes]:
+    """Yields the first lines of a packed file, which cannot be entered in the middle."""
+    rest = b""
+    with closing(reading.read_pieces(member)) as pieces:
+        for piece in pieces:
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield line + b"\n"
+                wanted_bytes -= len(line) + 1
+                if wanted_bytes <= 0:
+                    return
+    if rest:
+        yield rest + b"\n"
+
+
+def _spread_lines(member: InputFile, wanted_bytes: int) -> Iterator[bytes]:
+    """Yields lines of a plain file, from some places spread over it."""
+    spots = 1 if wanted_bytes >= member.size_bytes else _SPOTS_OF_FILE
+    for spot in range(spots):
+        start = member.size_bytes * spot // spots
+        (whole,) = units.ranges_of(member, member.size_bytes, max(1, member.size_bytes))
+        unit = whole._replace(start=start, end=min(start + wanted_bytes // spots, whole.end))
+        for line in reading.read_lines(unit):
+            if not line.is_too_long:
+                yield line.data + b"\n"
+
+
+class _Sample:
+    """Takes samples of input files through the stages, in place, and notes what they cost."""
+
+    def __init__(
+        self, layout: Layout, documents: DocumentsConfig, config: InstancesConfig, learns: bool
+    ) -> None:
+        self._layout = layout
+        self._learns = learns
+        self._documents = documents
+        self._config = config
+        self._parts = 0
+        self._counts = TokenCounts.empty()
+
+    def make_documents(self, group: Group, wanted_bytes: int) -> tuple[list[Block], Costs]:
+        """Cleans a sample of a group; returns its blocks and what it cost so far."""
+        number, self._parts = self._parts, self._parts + 1
+        path = os.path.join(self._layout.root, f"sample-{number}")
+        started = time.process_time()
+        with open(path, "wb") as file:
+            file.writelines(_sample_lines(group, wanted_bytes))
+        size = os.path.getsize(path)
+        unit = Unit(group.corpus, group.split, "sample", 0, path, 0, size, None, number, 0)
+        cleaned = stages.clean_unit(unit, self._documents, self._layout, False)
+        losers = [
+            dedup.pack_losers(found)
+            for _, key_block in cleaned.key_blocks
+            for _, found in dedup.find_losers([key_block])
+        ]
+        finished = stages.finish_unit((unit, losers), self._documents, self._layout)
+        if self._learns:
+            training = [block for block in finished.blocks if block.split == TRAIN]
+            part = stages.PartOfDocuments(number, 0, training)
+            self._counts.add(*stages.count_part(part, self._layout).token_counts)
+        seconds = time.process_time() - started
+        outcomes = cleaned.outcomes + finished.outcomes
+        layout, place = self._layout, (number, 0)
+        return finished.blocks, Costs(
+            size,
+            sum(n for (_, _, outcome), n in outcomes.items() if outcome == READ),
+            sum(n for (_, _, outcome), n in outcomes.items() if outcome == KEPT),
+            sum(block.text_bytes for block in finished.blocks),
+            Counter(),
+            files.size_of(layout.part(*place)) + files.size_of(layout.rejected_part(*place)),
+            0,
+            files.size_of(layout.cleaned(*place)) + files.size_of(layout.keys(*place)),
+            seconds,
+        )
+
+    def make_tokenizer(self, vocab: bytes | None) -> Tokenizer:
+        """Returns the tokenizer of the run, or one learned from the sample."""
+        if vocab is not None:
+            return Tokenizer(parse_vocab(vocab, "vocab.txt"))
+        tokens = select_tokens(self._counts, learn_pieces)
+        return Tokenizer(parse_vocab(format_vocab(tokens), "vocab.txt"))
+
+    def make_instances(self, blocks: Sequence[Block], cost: Costs, tokenizer: Tokenizer) -> Costs:
+        """Makes instances of blocks; returns what all stages together cost."""
+        started = time.process_time()
+        stream = instances.tokenize_blocks(blocks, 0, self._config, self._layout, tokenizer)
+        split = blocks[0].split if blocks else TRAIN
+        shard = Shard(split, blocks[0].corpus if blocks else "", 0, 1, 0)
+        result = instances.write_shard(stream, shard, self._config, self._layout, tokenizer.size)
+        seconds = time.process_time() - started
+        names = [files.join(self._layout.tfrecords, name) for name in result.records]
+        return cost._replace(
+            sequences=_count_full_sequences(stream),
+            tfrecords_bytes=sum(map(files.size_of, names)),
+            cpu_seconds=cost.cpu_seconds + seconds,
+        )
+
+
+def _count_full_sequences(stream: TokenStream) -> Counter[int]:
+    """Returns how many sequences the tokens would fill if the last were full, too."""
+    counts: Counter[int] = Counter()
+    for length in SEQ_LENGTHS:
+        packed = pack_stream(stream, length)
+        if len(packed):
+            full = max(packed.lengths[:-1].mean() if len(packed) > 1 else length - 2, 1)
+            counts[length] = packed.lengths.sum() / full
+    return counts

@@ -1,0 +1,70 @@
+"""Runs a unit once: what an earlier run has done is recalled, not done again.
+
+A unit writes its files first and then a note of what it found out, so a note means that the unit is
+done. Notes stay as long as what shaped their stage is the same (see state.py).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import orjson
+
+from pipeline import files
+from pipeline.layout import Layout
+
+
+class Stage(NamedTuple):
+    """One unit function and what is needed to run, name and remember its units.
+
+    Attributes:
+      name: what its bar and its notes are called.
+      run_unit: `run_unit(unit, *arguments) -> result`, importable by its name.
+      arguments: the same for all units.
+      result_type: has `to_json()` and `from_json(fields, unit, *arguments)`.
+      name_of: a unit's name, fit for a file.
+      size_of: a unit's size in bytes.
+      layout: where notes lie.
+    """
+
+    name: str
+    run_unit: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    result_type: Any
+    name_of: Callable[[Any], str]
+    size_of: Callable[[Any], int]
+    layout: Layout
+
+
+class Done(NamedTuple):
+    """The result of a unit, and whether an earlier run had it."""
+
+    result: Any
+    recalled: bool
+
+
+def run_or_recall(unit: Any, stage: Stage) -> Done:
+    """Runs a unit, unless all that an earlier run made of it is there."""
+    note = stage.layout.done(stage.name, stage.name_of(unit))
+    recalled = _recall(note, unit, stage)
+    if recalled is not None:
+        return Done(recalled, True)
+    with files.recording() as written:
+        result = stage.run_unit(unit, *stage.arguments)
+    # What was left out of the input must be looked at again: it may be mended by then.
+    if not getattr(result, "skipped", None):
+        sizes = {path.removeprefix(stage.layout.root): size for path, size in written.items()}
+        files.write_bytes(note, orjson.dumps({"files": sizes, "result": result.to_json()}))
+    return Done(result, False)
+
+
+def _recall(note: str, unit: Any, stage: Stage) -> Any | None:
+    if not files.exists(note):
+        return None
+    try:
+        fields = orjson.loads(files.read_bytes(note))
+    except orjson.JSONDecodeError:
+        return None
+    root = stage.layout.root
+    if any(files.size_of(root + path) != size for path, size in fields["files"].items()):
+        return None
+    return stage.result_type.from_json(fields["result"], unit, *stage.arguments)

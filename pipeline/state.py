@@ -1,0 +1,231 @@
+"""What shaped the outputs of a directory, kept in its run.json: what can stay, what is made again.
+
+Four stages follow each other; each has the settings that shape it. Where one differs from what the
+directory was made with, its outputs and those of all later stages are deleted, and only those.
+
+    split      how the input is cut into units, and the input itself
+    clean      the rules of cleaning
+    finish     which duplicates go
+    shards     the settings of the instances, the documents, the vocabulary
+"""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Callable, Generator
+from typing import Any, Final
+
+from pipeline import files
+from pipeline.config import DocumentsConfig, InstancesConfig, describe
+from pipeline.errors import UsageError
+from pipeline.inputs import Inputs
+from pipeline.layout import Layout
+
+FORMAT_VERSION: Final = 2
+"""Of all that lies below an output directory; a directory of another version is refused."""
+
+SPLIT, CLEAN, FINISH, VOCAB, SHARDS = "split", "clean", "finish", "vocab", "shards"
+
+_SPLIT_FIELDS: Final = ("unit_bytes",)
+_FINISH_FIELDS: Final = ("dedup",)
+
+State = dict[str, dict[str, Any]]
+"""Stage -> what shaped it, by field."""
+
+
+def describe_documents(inputs: Inputs, config: DocumentsConfig) -> State:
+    """Returns what shapes the stages that make documents."""
+    fields = describe(config)
+    files_found = {
+        f"{found.corpus} {found.split} {found.name}": found.fingerprint
+        for found in inputs.recognised
+    }
+    return {
+        SPLIT: {name: fields[name] for name in _SPLIT_FIELDS} | {"inputs": files_found},
+        CLEAN: {
+            name: value
+            for name, value in fields.items()
+            if name not in (*_SPLIT_FIELDS, *_FINISH_FIELDS)
+        },
+        FINISH: {name: fields[name] for name in _FINISH_FIELDS},
+    }
+
+
+def describe_shards(
+    config: InstancesConfig, manifest_sha256: str, vocab_sha256: str
+) -> dict[str, Any]:
+    """Returns what shapes the stage that makes shards."""
+    return describe(config) | {"documents": manifest_sha256, "vocabulary": vocab_sha256}
+
+
+def first_changed(wanted: State, found: State) -> str | None:
+    """Returns the first stage that was shaped otherwise, in the order of `wanted`."""
+    return next((stage for stage in wanted if wanted[stage] != found.get(stage)), None)
+
+
+def explain_change(wanted: dict[str, Any], found: dict[str, Any]) -> str:
+    """Names the fields that differ, with both values; of files, the names."""
+    changes: list[str] = []
+    for field in wanted:
+        new, old = wanted[field], found.get(field)
+        if new == old:
+            continue
+        if isinstance(new, dict) and isinstance(old, dict):
+            names = sorted(name for name in new | old if new.get(name) != old.get(name))
+            shown = ", ".join(name.rpartition(" ")[2] for name in names[:3])
+            changes.append(f"{field} ({shown}{', ...' if len(names) > 3 else ''})")
+        elif field in ("documents", "vocabulary"):
+            changes.append(field)
+        else:
+            changes.append(f"{field} ({old} before, {new} now)")
+    return ", ".join(changes)
+
+
+# --- run.json ---
+
+
+def read_state(layout: Layout, makes_documents: bool = True) -> State:
+    """Returns what the directory was made with; nothing if it is new.
+
+    Raises:
+      UsageError: it was made by another version of this program, or parts of it elsewhere.
+    """
+    if not files.exists(layout.run):
+        if files.exists(layout.dataset_info) or (makes_documents and files.exists(layout.manifest)):
+            raise _other_version(layout, f"holds outputs, but no {layout.run} that tells of them")
+        return {}
+    try:
+        facts = json.loads(files.read_bytes(layout.run))
+        version = facts.get("format_version")
+    except (ValueError, AttributeError) as error:
+        raise _other_version(layout, f"has a damaged {layout.run} ({error})") from error
+    if version != FORMAT_VERSION:
+        raise _other_version(layout, f"was made in format {version}; this is {FORMAT_VERSION}")
+    made_with: State = facts["made_with"]
+    if makes_documents and SPLIT not in made_with and files.exists(layout.manifest):
+        raise _other_version(layout, "holds documents that were made elsewhere")
+    return made_with
+
+
+def _other_version(layout: Layout, why: str) -> UsageError:
+    return UsageError(
+        f"{layout.root} {why}; choose another --output_dir, or start afresh with --overwrite"
+    )
+
+
+def write_state(layout: Layout, state: State, facts: dict[str, Any]) -> None:
+    """Writes run.json: the state, and facts that vary between runs of equal outputs."""
+    fields = {"format_version": FORMAT_VERSION, **facts, "made_with": state}
+    files.write_bytes(layout.run, json.dumps(fields, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+def refuse_other_corpus(wanted: State, found: State, layout: Layout) -> None:
+    """Refuses to replace complete documents by those of a wholly different corpus.
+
+    Raises:
+      UsageError: not one input file is the same.
+    """
+    if SPLIT not in found or not files.exists(layout.manifest):
+        return
+    if not set(wanted[SPLIT]["inputs"]) & set(found[SPLIT]["inputs"]):
+        raise UsageError(
+            f"{layout.documents} was made from other files; choose another --output_dir, or start "
+            "afresh with --overwrite"
+        )
+
+
+# --- What is deleted ---
+
+
+def forget(stage: str, layout: Layout) -> None:
+    """Deletes what a stage and all later ones have made, the marks of completeness first."""
+    order = (SPLIT, CLEAN, FINISH, VOCAB, SHARDS)
+    stale: dict[str, tuple[str, ...]] = {
+        SPLIT: (layout.chunks, layout.stage("split")),
+        CLEAN: (*layout.cleaned_folders, layout.stage("clean")),
+        FINISH: (layout.manifest, layout.documents, layout.rejected, layout.stage("finish")),
+        VOCAB: (layout.token_counts, layout.stage("count")),
+        SHARDS: (layout.dataset_info, layout.tfrecords, layout.stage("shards")),
+    }
+    for later in reversed(order[order.index(stage) :]):
+        for path in stale[later]:
+            files.delete(path)
+
+
+def delete_temporary_files(layout: Layout) -> None:
+    """Deletes what a run that was killed has left half-written."""
+    if files.is_remote(layout.root):
+        folders = [layout.root]
+    else:
+        folders = [*layout.folders, *_temporary_files_beside(layout)]
+    for folder in folders:
+        for found in files.list_files(folder):
+            if found.path.endswith(files.TEMPORARY_SUFFIX):
+                files.delete(found.path)
+        if folder.endswith(files.TEMPORARY_SUFFIX):
+            files.delete(folder)
+
+
+def _temporary_files_beside(layout: Layout) -> list[str]:
+    ours = tuple(os.path.basename(path) + "." for path in (layout.vocab, layout.run))
+    return [
+        os.path.join(layout.root, name)
+        for name in (os.listdir(layout.root) if os.path.isdir(layout.root) else ())
+        if name.startswith(ours) and name.endswith(files.TEMPORARY_SUFFIX)
+    ]
+
+
+# --- One run at a time ---
+
+
+@contextlib.contextmanager
+def locked(layout: Layout) -> Generator[None]:
+    """Keeps other runs out of a local output directory; a killed run holds no lock.
+
+    Raises:
+      UsageError: another run is at it, or nothing can be written there.
+    """
+    if files.is_remote(layout.root):
+        yield
+        return
+    try:
+        os.makedirs(layout.root, exist_ok=True)
+        if not os.access(
+            layout.root, os.W_OK, effective_ids=os.access in os.supports_effective_ids
+        ):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), layout.root)
+    except OSError as error:
+        raise UsageError(
+            f"--output_dir={layout.root} cannot be written to ({error.strerror}); choose another"
+        ) from error
+    descriptor = os.open(layout.root, os.O_RDONLY)
+    try:
+        _lock(descriptor, layout.root)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: str) -> None:
+    lock = _find_lock()
+    if lock is None:
+        return
+    try:
+        lock(descriptor)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise UsageError(
+                f"another run is writing to {path}; wait for its end, or choose another "
+                "--output_dir"
+            ) from error
+        # Some network file systems know no such locks.
+
+
+def _find_lock() -> Callable[[int], None] | None:
+    """Returns what locks an open directory, where the system can."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    return lambda descriptor: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
