@@ -26,7 +26,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline import dedup, files, instances, local_pool, progress, stages
 from pipeline.config import DocumentsConfig, InstancesConfig, describe
-from pipeline.errors import RunError
+from pipeline.errors import PipelineError, RunError
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 from pipeline.manifest import Manifest
@@ -301,7 +301,8 @@ def run_graph(build: Callable[[beam.Pipeline], None], runner: str, beam_flags: l
     build(pipeline)
     try:
         state = pipeline.run().wait_until_finish()
-    except RuntimeError as error:
+    except (RuntimeError, PipelineError) as error:
+        # Beam adds to the message of what passes through it, or keeps nothing but its text.
         known = local_pool.first_error()
         if known is not None:
             raise known from error

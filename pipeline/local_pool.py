@@ -95,9 +95,10 @@ class BoundedRun:
         if _pool is None:
             yield unit, noting_errors(lambda: run_or_recall(unit, self._stage))
             return
-        running = self._running
-        running[_pool.submit(run_or_recall, unit, self._stage)] = unit
-        workers = _pool._max_workers  # pyright: ignore[reportAttributeAccessIssue]
+        pool, running = _pool, self._running
+        future = noting_errors(lambda: pool.submit(run_or_recall, unit, self._stage))
+        running[future] = unit
+        workers = pool._max_workers  # pyright: ignore[reportAttributeAccessIssue]
         while len(running) >= workers * _WAITING_PER_WORKER:
             yield from self._collect()
 

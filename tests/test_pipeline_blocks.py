@@ -63,6 +63,11 @@ def write_blocks(rows, block_text_bytes=20, part=3):
     return file.getvalue(), writer.blocks, ended
 
 
+def read_blocks(data, blocks):
+    file = io.BytesIO(data)
+    return [read_block(file, block) for block in blocks]
+
+
 def decompress_as_stream(data):
     with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as stream:
         return stream.read()
@@ -72,17 +77,16 @@ def decompress_as_stream(data):
 @given(documents, st.integers(1, 60))
 def test_read_block_gives_back_the_documents_of_every_block(rows, block_text_bytes):
     data, blocks, ended = write_blocks(rows, block_text_bytes)
-    file = io.BytesIO(data)
-    assert [read_block(file, block) for block in blocks] == ended
-    assert [read_block(file, block) for block in reversed(blocks)] == ended[::-1]
+    assert read_blocks(data, blocks) == ended
+    assert read_blocks(data, reversed(blocks)) == ended[::-1]
 
 
 @settings(max_examples=100, deadline=None)
 @given(documents, st.integers(1, 60))
 def test_blocks_are_of_one_split_and_describe_themselves(rows, block_text_bytes):
-    data, blocks, ended = write_blocks(rows, block_text_bytes)
+    data, blocks, _ = write_blocks(rows, block_text_bytes)
     offset = 0
-    for block, members in zip(blocks, ended, strict=True):
+    for block, members in zip(blocks, read_blocks(data, blocks), strict=True):
         text_bytes = [len(document.text.encode()) for document in members]
         assert {document.split for document in members} == {block.split}
         assert block == Block(
@@ -97,12 +101,10 @@ def test_blocks_are_of_one_split_and_describe_themselves(rows, block_text_bytes)
 @settings(max_examples=100, deadline=None)
 @given(documents, st.integers(1, 60))
 def test_blocks_hold_every_document_once_in_order_of_each_split(rows, block_text_bytes):
-    _, blocks, ended = write_blocks(rows, block_text_bytes)
+    data, blocks, _ = write_blocks(rows, block_text_bytes)
     for split in SPLITS:
         written = [document for document in rows if document.split == split]
-        of_split = [
-            members for block, members in zip(blocks, ended, strict=True) if block.split == split
-        ]
+        of_split = read_blocks(data, [block for block in blocks if block.split == split])
         assert [document for members in of_split for document in members] == written
         full = [members for members in of_split[:-1]]
         sizes = [sum(len(document.text.encode()) for document in members) for members in full]
@@ -125,11 +127,8 @@ def test_block_writer_ends_a_block_with_the_document_that_completes_it():
     assert counts == [(0, False), (0, False), (1, True), (1, True)]
     writer.close()
     # What is left over comes in the order of the splits.
-    assert [read_block(file, block) for block in writer.blocks] == [
-        [first, second],
-        [last],
-        [other],
-    ]
+    members = read_blocks(file.getvalue(), writer.blocks)
+    assert members == [[first, second], [last], [other]]
     assert [block.split for block in writer.blocks] == [TRAIN, HELD_OUT, TEST]
 
 
@@ -186,7 +185,7 @@ def test_read_rows_gives_back_the_rows_of_a_whole_file(tmp_path):
 def test_documents_with_line_separators_read_back_as_one_line_each(separator):
     rows = [document_of(f"甲{separator}乙"), document_of(separator, offset=9)]
     data, (block,), _ = write_blocks(rows, 1_000)
-    assert read_block(io.BytesIO(data), block) == rows
+    assert read_blocks(data, [block]) == [rows]
     assert decompress_as_stream(data).count(b"\n") == 2
 
 

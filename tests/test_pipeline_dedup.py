@@ -1,16 +1,19 @@
 import hashlib
 
+import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.dedup import (
+    KEY,
     KEY_RANGES,
     KeyBlock,
     Loser,
     block_keys,
     content_key,
     find_losers,
+    unpack_places,
 )
 from pipeline.records import HELD_OUT, TEST, TRAIN, Unit, document_id
 from pipeline.units import number_units
@@ -22,9 +25,17 @@ def unit_of(name, split=TRAIN, corpus="plain", ordinal=0):
     return Unit(corpus, split, name, ordinal, f"/in/{name}", 0, 1 << 30, None)
 
 
+def key_of(text, split, offset):
+    return content_key(text.encode(), split, offset)
+
+
+def key_array(keys):
+    return np.frombuffer(b"".join(keys), KEY)
+
+
 def keys_of(unit, documents):
     """`documents`: (text, split, offset)."""
-    return block_keys(unit, [content_key(*document) for document in documents])
+    return block_keys(unit, key_array(key_of(*document) for document in documents))
 
 
 def find_all(units_and_documents):
@@ -187,17 +198,44 @@ def test_find_losers_tells_hashes_apart_that_share_either_half(hashes):
 
 def test_content_key_is_digest_of_text_then_offset_then_split():
     digest = hashlib.blake2b("同文".encode(), digest_size=16).digest()
-    assert content_key("同文", TRAIN, 0x01020304) == digest + bytes([4, 3, 2, 1, 0, 0, 0, 0])
-    assert content_key("同文", HELD_OUT, 1) == digest + bytes([1, 0, 0, 0, 0, 0, 0, 1])
-    assert content_key("同文", TEST, 1) == digest + bytes([1, 0, 0, 0, 0, 0, 0, 2])
+    assert key_of("同文", TRAIN, 0x01020304) == digest + bytes([4, 3, 2, 1, 0, 0, 0, 0])
+    assert key_of("同文", HELD_OUT, 1) == digest + bytes([1, 0, 0, 0, 0, 0, 0, 1])
+    assert key_of("同文", TEST, 1) == digest + bytes([1, 0, 0, 0, 0, 0, 0, 2])
+
+
+@pytest.mark.parametrize("text", ["", "同文", "a\n\0", "😀"])
+def test_content_key_hashes_the_bytes_of_the_text(text):
+    digest = hashlib.blake2b(text.encode("utf-8"), digest_size=16).digest()
+    assert content_key(text.encode("utf-8"), TRAIN, 0) == digest + bytes(8)
+
+
+offsets = st.integers(0, (1 << 56) - 1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(SPLITS), offsets), max_size=20))
+@example([(TEST, (1 << 56) - 1), (TRAIN, 0), (TRAIN, (1 << 56) - 1), (TEST, 0)])
+def test_unpack_places_gives_back_rank_of_split_and_offset_of_every_key(places):
+    ranks, found = unpack_places(key_array(key_of("文", split, at) for split, at in places))
+    assert ranks.tolist() == [SPLITS.index(split) for split, _ in places]
+    assert found.tolist() == [offset for _, offset in places]
+    assert (ranks.dtype, found.dtype) == (np.int64, np.int64)
+
+
+def test_key_is_24_bytes_that_read_alike_on_every_machine():
+    assert KEY.itemsize == 24
+    (key,) = key_array([bytes(range(24))])
+    assert [int(key[name]) for name in ("high", "low", "place")] == [
+        int.from_bytes(bytes(range(at, at + 8)), "little") for at in (0, 8, 16)
+    ]
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 10_000), unique=True, max_size=200))
 def test_block_keys_deals_every_key_into_exactly_one_range(numbers):
     (unit,) = numbered(unit_of("a"))
-    keys = [content_key(f"文{number}", TRAIN, number) for number in numbers]
-    dealt = list(block_keys(unit, keys))
+    keys = [key_of(f"文{number}", TRAIN, number) for number in numbers]
+    dealt = list(block_keys(unit, key_array(keys)))
     ranges = [key_range for key_range, _ in dealt]
     assert len(set(ranges)) == len(ranges) and set(ranges) <= set(range(KEY_RANGES))
     assert all(block.unit == unit and block.keys for _, block in dealt)
@@ -205,6 +243,16 @@ def test_block_keys_deals_every_key_into_exactly_one_range(numbers):
         block.keys[at : at + 24] for _, block in dealt for at in range(0, len(block.keys), 24)
     ]
     assert sorted(pieces) == sorted(keys)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 10_000), unique=True, max_size=60))
+def test_block_keys_takes_keys_that_lie_between_other_columns(numbers):
+    (unit,) = numbered(unit_of("a"))
+    keys = key_array(key_of(f"文{number}", TRAIN, number) for number in numbers)
+    wide = np.zeros(len(keys), [("key", KEY), ("text_bytes", "<u4")])
+    wide["key"] = keys
+    assert list(block_keys(unit, wide["key"])) == list(block_keys(unit, keys))
 
 
 def test_block_keys_puts_equal_texts_of_all_units_into_one_range():
@@ -227,4 +275,4 @@ def test_block_keys_uses_all_ranges_evenly():
 
 
 def test_block_keys_of_unit_without_documents_yields_nothing():
-    assert list(block_keys(unit_of("a"), [])) == []
+    assert list(block_keys(unit_of("a"), key_array([]))) == []

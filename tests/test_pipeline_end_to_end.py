@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline import files, reading
+from pipeline import files, inputs
 from pipeline.blocks import read_rows
 from pipeline.cli import main
 from pipeline.config import DocumentsConfig, InstancesConfig
@@ -213,12 +213,9 @@ def test_reversed_listing_gives_the_same_bytes(
 ):
     listed = files.list_files
     monkeypatch.setattr(files, "list_files", lambda folder: sorted(listed(folder), reverse=True))
-    unsorted_inputs = reading.find_inputs(str(bundled_corpus)).recognised
-    monkeypatch.setattr(
-        reading,
-        "find_inputs",
-        lambda folder: reading.Inputs(list(reversed(unsorted_inputs)), []),
-    )
+    found = inputs.find_inputs(str(bundled_corpus))
+    reversed_inputs = found._replace(recognised=list(reversed(found.recognised)))
+    monkeypatch.setattr("pipeline.run.find_inputs", lambda folder, skip: reversed_inputs)
     assert run_small(bundled_corpus, tmp_path / "out", vocab) == digests(reference)
 
 

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 from collections import Counter
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import RunError
 from pipeline.manifest import Manifest, load_manifest, parse_manifest
-from pipeline.records import HELD_OUT, KEPT, READ, TRAIN, Block
+from pipeline.records import HELD_OUT, KEPT, READ, TRAIN, Block, Skipped
 
 CONFIG = {"dedup": "exact", "min_chars": {"plain": 8}, "held_out_fraction": 0.01, "名": "文"}
 OUTCOMES = {
@@ -26,8 +27,14 @@ BLOCKS = [
 ]
 
 
-def manifest_of(outcomes=OUTCOMES, blocks=BLOCKS):
-    return Manifest(CONFIG, 11, Counter(outcomes), list(blocks))
+SKIPPED = [
+    Skipped("", "", "wiki_zh_2019.zip", 0, 0, "byte 9: is no zip file or cut off here (…)"),
+    Skipped("plain", TRAIN, "a.jsonl", 10, 20, "byte 15: the file ends here"),
+]
+
+
+def manifest_of(outcomes=OUTCOMES, blocks=BLOCKS, skipped=SKIPPED):
+    return Manifest(CONFIG, 11, Counter(outcomes), list(blocks), list(skipped))
 
 
 def test_manifest_round_trips():
@@ -35,7 +42,7 @@ def test_manifest_round_trips():
 
 
 def test_manifest_without_documents_round_trips():
-    manifest = manifest_of({}, [])
+    manifest = manifest_of({}, [], [])
     assert parse_manifest(manifest.to_json(), "manifest.json") == manifest
 
 
@@ -56,10 +63,14 @@ names = st.text(min_size=1, max_size=5)
         ),
         max_size=6,
     ),
+    st.lists(
+        st.builds(Skipped, *[st.text(max_size=5)] * 3, *[st.integers(0)] * 2, st.text(max_size=5)),
+        max_size=3,
+    ),
 )
-def test_manifest_of_any_counts_and_blocks_round_trips_in_order(outcomes, blocks):
-    parsed = parse_manifest(manifest_of(outcomes, blocks).to_json(), "manifest.json")
-    assert parsed == manifest_of(outcomes, sorted(blocks))
+def test_manifest_of_anything_round_trips_blocks_in_order(outcomes, blocks, skipped):
+    parsed = parse_manifest(manifest_of(outcomes, blocks, skipped).to_json(), "manifest.json")
+    assert parsed == manifest_of(outcomes, sorted(blocks), skipped)
 
 
 @settings(max_examples=30, deadline=None)
@@ -71,13 +82,14 @@ def test_manifest_has_same_bytes_whatever_the_arrival_order(outcomes, blocks):
 def test_manifest_is_json_with_named_fields_and_a_line_a_block():
     data = manifest_of().to_json()
     assert json.loads(data) == {
-        "format_version": 1,
+        "format_version": 2,
         "config": CONFIG,
         "parts": 11,
         "outcomes": {
             "plain": {"train": {"kept": 7, "read": 10, "too_short": 3}},
             "wiki2019zh": {"held_out": {"kept": 1, "read": 1}},
         },
+        "skipped": [skipped._asdict() for skipped in SKIPPED],
         "block_fields": list(Block._fields),
         "blocks": [list(block) for block in BLOCKS],
     }
@@ -86,14 +98,26 @@ def test_manifest_is_json_with_named_fields_and_a_line_a_block():
 
 
 @pytest.mark.parametrize(
-    ("data", "found"), [(b'{"format_version": 2}', "2"), (b'{"parts": 1}', "None")]
+    ("data", "found"),
+    [(b'{"format_version": 1}', "1"), (b'{"format_version": 3}', "3"), (b'{"parts": 1}', "None")],
 )
 def test_parse_manifest_refuses_other_format_and_says_what_to_do(data, found):
     with pytest.raises(RunError) as raised:
         parse_manifest(data, "out/documents/manifest.json")
     assert str(raised.value) == (
-        f"out/documents/manifest.json: format {found}, this program reads 1; "
+        f"out/documents/manifest.json: format {found}, this program reads 2; "
         "make the documents again with --overwrite"
+    )
+
+
+def test_parse_manifest_refuses_damaged_file_and_says_what_to_do():
+    data = manifest_of().to_json()
+    with pytest.raises(RunError) as raised:
+        parse_manifest(data[: len(data) // 2], "out/documents/manifest.json")
+    assert re.fullmatch(
+        r"out/documents/manifest\.json: is damaged \(.+\); "
+        r"make the documents again with --overwrite",
+        str(raised.value),
     )
 
 

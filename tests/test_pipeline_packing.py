@@ -18,18 +18,24 @@ corpora = st.lists(documents, max_size=6)
 
 
 def arrays_of(corpus):
-    """Documents as lists of words, words as lists of ids -> ids, word starts, document numbers."""
-    ids, starts, numbers = [], [], []
-    for number, document in enumerate(corpus):
+    """Documents as lists of words, words as lists of ids -> ids, word starts, document begins."""
+    ids, starts, begins = [], [], []
+    for document in corpus:
+        begins.append(len(ids))
         for word in document:
             ids += word
             starts += [True] + [False] * (len(word) - 1)
-            numbers += [number] * len(word)
-    return np.array(ids, np.int32), np.array(starts, np.bool_), np.array(numbers, np.int64)
+    return np.array(ids, np.int32), np.array(starts, np.bool_), np.array(begins, np.int64)
 
 
 def stream_of(corpus):
     return join_documents(*arrays_of(corpus))
+
+
+def pack(corpus, max_seq_length):
+    """All sequences, in order."""
+    packing = pack_stream(stream_of(corpus), max_seq_length)
+    return packing.fill(np.arange(len(packing)))
 
 
 def units_of(document):
@@ -83,15 +89,13 @@ def contents_of(sequences):
 @settings(max_examples=150, deadline=None)
 @given(corpora, st.sampled_from(LENGTHS))
 def test_pack_stream_equals_packing_unit_by_unit(corpus, max_seq_length):
-    assert as_lists(pack_stream(stream_of(corpus), max_seq_length)) == pack_plainly(
-        corpus, max_seq_length
-    )
+    assert as_lists(pack(corpus, max_seq_length)) == pack_plainly(corpus, max_seq_length)
 
 
 @settings(max_examples=100, deadline=None)
 @given(corpora, st.sampled_from(LENGTHS))
 def test_pack_stream_loses_no_token(corpus, max_seq_length):
-    rows = contents_of(pack_stream(stream_of(corpus), max_seq_length))
+    rows = contents_of(pack(corpus, max_seq_length))
     packed = [token_id for row in rows for token_id in row if token_id != SEP_ID]
     assert packed == list(chain.from_iterable(chain.from_iterable(corpus)))
 
@@ -99,7 +103,7 @@ def test_pack_stream_loses_no_token(corpus, max_seq_length):
 @settings(max_examples=100, deadline=None)
 @given(corpora, st.sampled_from(LENGTHS))
 def test_pack_stream_cuts_no_unit(corpus, max_seq_length):
-    sequences = pack_stream(stream_of(corpus), max_seq_length)
+    sequences = pack(corpus, max_seq_length)
     lengths = []
     for ids, starts in as_lists(sequences):
         for token_id, start in zip(ids, starts, strict=True):
@@ -115,13 +119,13 @@ def test_pack_stream_cuts_no_unit(corpus, max_seq_length):
 @settings(max_examples=100, deadline=None)
 @given(corpora, st.sampled_from(LENGTHS))
 def test_pack_stream_puts_no_separator_beside_another_or_at_an_edge(corpus, max_seq_length):
-    for row in contents_of(pack_stream(stream_of(corpus), max_seq_length)):
+    for row in contents_of(pack(corpus, max_seq_length)):
         assert row and row[0] != SEP_ID and row[-1] != SEP_ID
         assert [SEP_ID, SEP_ID] not in [row[at : at + 2] for at in range(len(row))]
 
 
 def test_pack_stream_of_two_short_documents_separates_them_once():
-    sequences = pack_stream(stream_of([[[200, 201], [202]], [], [[203]]]), 16)
+    sequences = pack([[[200, 201], [202]], [], [[203]]], 16)
     assert as_lists(sequences) == [
         (
             [CLS_ID, 200, 201, 202, SEP_ID, 203, SEP_ID, *[PAD_ID] * 9],
@@ -132,7 +136,7 @@ def test_pack_stream_of_two_short_documents_separates_them_once():
 
 def test_pack_stream_leaves_out_separator_that_would_end_a_full_sequence():
     first = [[200 + number] for number in range(14)]
-    sequences = pack_stream(stream_of([first, [[300]]]), 16)
+    sequences = pack([first, [[300]]], 16)
     assert sequences.token_ids.tolist() == [
         [CLS_ID, *range(200, 214), SEP_ID],
         [CLS_ID, 300, SEP_ID, *[PAD_ID] * 13],
@@ -141,7 +145,7 @@ def test_pack_stream_leaves_out_separator_that_would_end_a_full_sequence():
 
 def test_pack_stream_leaves_out_separator_before_a_unit_that_does_not_fit():
     first = [[200 + number] for number in range(12)]
-    sequences = pack_stream(stream_of([first, [[300, 301]]]), 16)
+    sequences = pack([first, [[300, 301]]], 16)
     assert sequences.token_ids.tolist() == [
         [CLS_ID, *range(200, 212), SEP_ID, PAD_ID, PAD_ID],
         [CLS_ID, 300, 301, SEP_ID, *[PAD_ID] * 12],
@@ -149,7 +153,7 @@ def test_pack_stream_leaves_out_separator_before_a_unit_that_does_not_fit():
 
 
 def test_pack_stream_moves_word_that_would_be_cut_to_the_next_sequence():
-    sequences = pack_stream(stream_of([[[201] * 8, [202] * 7, [203]]]), 16)
+    sequences = pack([[[201] * 8, [202] * 7, [203]]], 16)
     assert sequences.token_ids.tolist() == [
         [CLS_ID, *[201] * 8, SEP_ID, *[PAD_ID] * 6],
         [CLS_ID, *[202] * 7, 203, SEP_ID, *[PAD_ID] * 6],
@@ -157,7 +161,7 @@ def test_pack_stream_moves_word_that_would_be_cut_to_the_next_sequence():
 
 
 def test_pack_stream_of_one_unit_that_fills_the_sequence_has_no_padding():
-    sequences = pack_stream(stream_of([[[200] * 8]]), 10)
+    sequences = pack([[[200] * 8]], 10)
     assert as_lists(sequences) == [([CLS_ID, *[200] * 8, SEP_ID], [True, True, *[False] * 7, True])]
 
 
@@ -169,9 +173,59 @@ def test_pack_stream_refuses_length_without_room_for_a_unit(max_seq_length):
 
 @pytest.mark.parametrize("corpus", [[], [[]], [[], [], []]])
 def test_pack_stream_without_tokens_makes_no_sequence(corpus):
-    sequences = pack_stream(stream_of(corpus), 128)
+    packing = pack_stream(stream_of(corpus), 128)
+    assert (len(packing), len(packing.begins), len(packing.lengths)) == (0, 0, 0)
+    sequences = packing.fill(np.arange(0))
     assert sequences.token_ids.shape == sequences.word_starts.shape == (0, 128)
-    assert (sequences.token_ids.dtype, sequences.word_starts.dtype) == (np.int32, np.bool_)
+    assert (sequences.token_ids.dtype, sequences.word_starts.dtype) == (np.uint16, np.bool_)
+
+
+@settings(max_examples=100, deadline=None)
+@given(corpora, st.sampled_from(LENGTHS), st.data())
+def test_fill_gives_any_sequences_in_the_order_asked_for(corpus, max_seq_length, data):
+    packing = pack_stream(stream_of(corpus), max_seq_length)
+    sequences = pack_plainly(corpus, max_seq_length)
+    assert len(packing) == len(sequences)
+    rows = []
+    if sequences:
+        rows = data.draw(st.lists(st.integers(0, len(sequences) - 1), max_size=8))
+    filled = packing.fill(np.array(rows, np.int64))
+    assert as_lists(filled) == [sequences[row] for row in rows]
+    assert filled.token_ids.shape == filled.word_starts.shape == (len(rows), max_seq_length)
+
+
+@settings(max_examples=100, deadline=None)
+@given(corpora, st.sampled_from(LENGTHS))
+def test_begins_and_lengths_say_where_in_the_stream_each_sequence_lies(corpus, max_seq_length):
+    stream = stream_of(corpus)
+    packing = pack_stream(stream, max_seq_length)
+    rows = contents_of(packing.fill(np.arange(len(packing))))
+    assert packing.max_seq_length == max_seq_length
+    assert packing.lengths.tolist() == [len(row) for row in rows]
+    assert [
+        stream.ids[begin : begin + length].tolist()
+        for begin, length in zip(packing.begins.tolist(), packing.lengths.tolist(), strict=True)
+    ] == rows
+    # What lies between two sequences is one separator at most.
+    ends = packing.begins + packing.lengths
+    gaps = packing.begins[1:] - ends[:-1]
+    assert set(gaps.tolist()) <= {0, 1}
+    assert (stream.ids[ends[:-1][gaps == 1]] == SEP_ID).all()
+
+
+def test_fill_does_not_write_into_the_stream_or_into_what_it_gave_before():
+    stream = stream_of([[[200, 201], [202]], [[203]]])
+    ids, starts = stream.ids.copy(), stream.unit_starts.copy()
+    packing = pack_stream(stream, 16)
+    first = packing.fill(np.array([0, 0]))
+    first.token_ids[:], first.word_starts[:] = 7, False
+    assert as_lists(packing.fill(np.array([0]))) == pack_plainly([[[200, 201], [202]], [[203]]], 16)
+    assert stream.ids.tolist() == ids.tolist()
+    assert stream.unit_starts.tolist() == starts.tolist()
+
+
+def test_pack_stream_keeps_the_last_id_of_the_vocabulary():
+    assert pack([[[13_685]]], 10).token_ids.tolist()[0][:3] == [CLS_ID, 13_685, SEP_ID]
 
 
 def test_join_documents_marks_units_separators_and_parts_of_long_words():
@@ -182,9 +236,38 @@ def test_join_documents_marks_units_separators_and_parts_of_long_words():
 
 def test_join_documents_begins_a_unit_at_every_document_even_inside_a_word():
     ids = np.array([200, 201, 202], np.int32)
-    stream = join_documents(ids, np.zeros(3, np.bool_), np.array([4, 4, 9]))
+    stream = join_documents(ids, np.zeros(3, np.bool_), np.array([0, 2]))
     assert stream.ids.tolist() == [200, 201, SEP_ID, 202]
     assert stream.unit_starts.tolist() == [True, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("begins", "separated"),
+    [
+        ([0], [200, 201, 202]),
+        ([0, 0, 0], [200, 201, 202]),
+        ([0, 1, 1, 1], [200, SEP_ID, 201, 202]),
+        ([0, 3, 3], [200, 201, 202]),
+        ([0, 0, 2, 2, 3], [200, 201, SEP_ID, 202]),
+        ([0, 1, 2], [200, SEP_ID, 201, SEP_ID, 202]),
+        # What stands before the first place is a document as well; no place is one document.
+        ([1], [200, SEP_ID, 201, 202]),
+        ([], [200, 201, 202]),
+    ],
+)
+def test_join_documents_passes_over_documents_without_tokens(begins, separated):
+    ids = np.array([200, 201, 202], np.int32)
+    stream = join_documents(ids, np.ones(3, np.bool_), np.array(begins, np.int64))
+    assert stream.ids.tolist() == separated
+    assert stream.unit_starts.tolist() == [True] * len(separated)
+
+
+def test_join_documents_gives_ids_of_16_bits():
+    for dtype in (np.int32, np.int64, np.uint16):
+        ids = np.array([13_685, 106], dtype)
+        stream = join_documents(ids, np.ones(2, np.bool_), np.array([0, 1]))
+        assert (stream.ids.dtype, stream.unit_starts.dtype) == (np.uint16, np.bool_)
+        assert stream.ids.tolist() == [13_685, SEP_ID, 106]
 
 
 def test_join_documents_leaves_its_arguments_as_they_are():
@@ -201,11 +284,11 @@ def test_join_streams_equals_stream_of_all_documents(parts):
     whole = stream_of(list(chain.from_iterable(parts)))
     assert joined.ids.tolist() == whole.ids.tolist()
     assert joined.unit_starts.tolist() == whole.unit_starts.tolist()
-    assert (joined.ids.dtype, joined.unit_starts.dtype) == (np.int32, np.bool_)
+    assert (joined.ids.dtype, joined.unit_starts.dtype) == (np.uint16, np.bool_)
 
 
 def test_join_streams_separates_streams_once_and_skips_empty_ones():
-    empty = TokenStream(np.zeros(0, np.int32), np.zeros(0, np.bool_))
+    empty = TokenStream(np.zeros(0, np.uint16), np.zeros(0, np.bool_))
     first, second = stream_of([[[200, 201]]]), stream_of([[[202]]])
     joined = join_streams([empty, first, empty, empty, second, empty])
     assert joined.ids.tolist() == [200, 201, SEP_ID, 202]

@@ -1,9 +1,10 @@
 import gzip
 import io
-import json
+import os
 import re
 import struct
 import tempfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 from unittest import mock
@@ -13,15 +14,25 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline import reading
-from pipeline.errors import RunError, UsageError
+from pipeline.config import DocumentsConfig
+from pipeline.errors import BrokenFileError, RunError
+from pipeline.inputs import find_inputs
 from pipeline.layout import Layout
-from pipeline.reading import find_inputs, open_decompressed, read_lines, split_into_chunks
-from pipeline.records import HELD_OUT, TEST, TRAIN, InputFile
-from pipeline.units import ranges_of
+from pipeline.reading import (
+    RawLine,
+    Split,
+    open_decompressed,
+    read_lines,
+    read_pieces,
+    split_into_chunks,
+)
+from pipeline.records import READ, TRAIN, InputFile, Skipped
+from pipeline.stages import clean_unit, split_input
+from pipeline.units import number_units, ranges_of
 
-WIKI = b'{"id": "1", "url": "u", "title": "t", "text": "t"}\n'
 NEWS = b'{"news_id": "1", "title": "t", "desc": "d", "source": "s", "content": "c"}\n'
 PLAIN = b'{"text": "t"}\n'
+LONG = b"".join(b'{"text": "%d"}\n' % (number * 7_919) for number in range(9_999))
 
 
 def write_tree(root, contents):
@@ -49,288 +60,6 @@ def mark_encrypted(packed):
     return bytes(data)
 
 
-def described(inputs):
-    return sorted((found.corpus, found.split, found.name) for found in inputs.recognised)
-
-
-UPSTREAM = {
-    "wiki_zh_2019.zip": {
-        "wiki_zh/": b"",
-        "wiki_zh/AA/": b"",
-        "wiki_zh/AA/wiki_00": WIKI,
-        "wiki_zh/AM/wiki_73": WIKI,
-        "__MACOSX/wiki_zh/AA/._wiki_00": b"\0\5\x16\7",
-    },
-    "new2016zh.zip": {"news2016zh_train.json": NEWS, "news2016zh_valid.json": NEWS},
-    "baike2018qa.zip": {"baike_qa_train.json": b"{}", "baike_qa_valid.json": b"{}"},
-    "webtext2019zh.zip": {
-        "web_text_zh_train.json": b"{}",
-        "web_text_zh_valid.json": b"{}",
-        "web_text_zh_testa.json": b"{}",
-    },
-    "translation2019zh.zip": {
-        "translation2019zh_train.json": b"{}",
-        "translation2019zh_valid.json": b"{}",
-        "__MACOSX/._translation2019zh_train.json": b"\0\5\x16\7",
-    },
-}
-UPSTREAM_INPUTS = [
-    ("baike2018qa", HELD_OUT, "baike_qa_valid.json"),
-    ("baike2018qa", TRAIN, "baike_qa_train.json"),
-    ("news2016zh", HELD_OUT, "news2016zh_valid.json"),
-    ("news2016zh", TRAIN, "news2016zh_train.json"),
-    ("translation2019zh", HELD_OUT, "translation2019zh_valid.json"),
-    ("translation2019zh", TRAIN, "translation2019zh_train.json"),
-    ("webtext2019zh", HELD_OUT, "web_text_zh_valid.json"),
-    ("webtext2019zh", TEST, "web_text_zh_testa.json"),
-    ("webtext2019zh", TRAIN, "web_text_zh_train.json"),
-    ("wiki2019zh", "", "AA/wiki_00"),
-    ("wiki2019zh", "", "AM/wiki_73"),
-]
-
-
-def test_find_inputs_knows_the_five_zips_of_upstream(tmp_path):
-    write_tree(tmp_path, {name: zip_of(members) for name, members in UPSTREAM.items()})
-    inputs = find_inputs(str(tmp_path))
-    assert described(inputs) == UPSTREAM_INPUTS
-    assert inputs.ignored == []
-
-
-def test_find_inputs_gives_unpacked_and_gzipped_files_the_names_of_zipped_ones(tmp_path):
-    members = {
-        f"some/{archive.removesuffix('.zip')}/{name}": data
-        for archive, contents in UPSTREAM.items()
-        for name, data in contents.items()
-        if not name.startswith("__MACOSX/") and not name.endswith("/")
-    }
-    write_tree(tmp_path / "plain", members)
-    write_tree(
-        tmp_path / "gz", {f"{name}.gz": gzip.compress(data) for name, data in members.items()}
-    )
-    for folder in ("plain", "gz"):
-        inputs = find_inputs(str(tmp_path / folder))
-        assert described(inputs) == UPSTREAM_INPUTS
-        assert inputs.ignored == []
-
-
-def test_find_inputs_says_where_each_file_is_and_sorts_the_biggest_first(tmp_path):
-    packed = gzip.compress(NEWS * 20)
-    write_tree(
-        tmp_path,
-        {
-            "a/b.zip": zip_of({"wiki_zh/AA/wiki_00": WIKI * 100, "wiki_zh/AB/wiki_00": WIKI}),
-            "news2016zh_train.json.gz": packed,
-            "mine/own_valid.jsonl": PLAIN * 500,
-        },
-    )
-    assert 51 < len(packed) < 5_100
-    assert find_inputs(str(tmp_path)).recognised == [
-        InputFile(
-            "plain",
-            HELD_OUT,
-            "mine/own_valid.jsonl",
-            str(tmp_path / "mine/own_valid.jsonl"),
-            "",
-            "",
-            7_000,
-        ),
-        InputFile(
-            "wiki2019zh",
-            "",
-            "AA/wiki_00",
-            str(tmp_path / "a/b.zip"),
-            "zip",
-            "wiki_zh/AA/wiki_00",
-            5_100,
-        ),
-        InputFile(
-            "news2016zh",
-            TRAIN,
-            "news2016zh_train.json",
-            str(tmp_path / "news2016zh_train.json.gz"),
-            "gz",
-            "",
-            len(packed),
-        ),
-        InputFile(
-            "wiki2019zh",
-            "",
-            "AB/wiki_00",
-            str(tmp_path / "a/b.zip"),
-            "zip",
-            "wiki_zh/AB/wiki_00",
-            51,
-        ),
-    ]
-
-
-def test_find_inputs_recognises_files_of_other_names_by_keys(tmp_path):
-    write_tree(
-        tmp_path,
-        {
-            "dump.jsonl": b"\xef\xbb\xbf" + WIKI,
-            "deep/er/news": NEWS,
-            "broken_line.json": b"no json\n\n[]\n" + NEWS,
-            "mine.TXT": PLAIN,
-            "packed_test.ndjson.gz": gzip.compress(PLAIN),
-            "all.zip": zip_of({"x/y_dev.jsonl": PLAIN}),
-        },
-    )
-    inputs = find_inputs(str(tmp_path))
-    assert described(inputs) == [
-        ("news2016zh", "", "broken_line.json"),
-        ("news2016zh", "", "deep/er/news"),
-        ("plain", "", "mine.TXT"),
-        ("plain", HELD_OUT, "x/y_dev.jsonl"),
-        ("plain", TEST, "packed_test.ndjson"),
-        ("wiki2019zh", "", "dump.jsonl"),
-    ]
-    assert inputs.ignored == []
-
-
-def test_find_inputs_lists_unknown_files_as_ignored(tmp_path):
-    write_tree(
-        tmp_path,
-        {
-            "README.md": PLAIN,
-            "news2016zh_train.json": NEWS,
-            "other/keys.jsonl": b'{"content": "c"}\n',
-            "other/numbers.json": b"1\n2\n",
-            "other/empty": b"",
-            "table.csv": PLAIN,
-            "a.zip": zip_of({"in/ner.md": PLAIN, "wiki_zh/AA/wiki_00": WIKI}),
-        },
-    )
-    inputs = find_inputs(str(tmp_path))
-    assert [found.name for found in inputs.recognised] == ["news2016zh_train.json", "AA/wiki_00"]
-    assert sorted(inputs.ignored) == [
-        "README.md",
-        "a.zip:in/ner.md",
-        "other/empty",
-        "other/keys.jsonl",
-        "other/numbers.json",
-        "table.csv",
-    ]
-
-
-def test_find_inputs_passes_over_dotfiles_and_resource_forks(tmp_path):
-    write_tree(
-        tmp_path,
-        {
-            ".hidden.jsonl": PLAIN,
-            ".git/plain.jsonl": PLAIN,
-            "a/.b/c.jsonl": PLAIN,
-            "a/._wiki_00": PLAIN,
-            "a/.DS_Store": PLAIN,
-            "a/wiki_00": WIKI,
-            "b.zip": zip_of({"__MACOSX/mine.jsonl": PLAIN, "__MACOSX/a/wiki_01": WIKI}),
-        },
-    )
-    inputs = find_inputs(str(tmp_path))
-    assert described(inputs) == [("wiki2019zh", "", "a/wiki_00")]
-    assert inputs.ignored == []
-
-
-def test_find_inputs_passes_over_dotfiles_inside_zips_too(tmp_path):
-    members = {"a/mine.jsonl": PLAIN, "a/.ipynb_checkpoints/mine.jsonl": PLAIN, ".x.jsonl": PLAIN}
-    write_tree(tmp_path, {"a.zip": zip_of(members)})
-    assert described(find_inputs(str(tmp_path))) == [("plain", "", "a/mine.jsonl")]
-
-
-def test_find_inputs_knows_members_of_zips_that_begin_with_the_current_folder(tmp_path):
-    write_tree(tmp_path, {"a.zip": zip_of({"./wiki_zh/AA/wiki_00": WIKI})})
-    assert described(find_inputs(str(tmp_path))) == [("wiki2019zh", "", "AA/wiki_00")]
-
-
-@pytest.mark.parametrize("ending", ["", "/"])
-def test_find_inputs_takes_directory_with_or_without_a_slash(tmp_path, ending):
-    write_tree(tmp_path, {"deep/mine.jsonl": PLAIN})
-    assert [found.name for found in find_inputs(f"{tmp_path}{ending}").recognised] == [
-        "deep/mine.jsonl"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "corpus", "name"),
-    [
-        (
-            "a/news2016zh_train.json",
-            "b/news2016zh_train.json",
-            "news2016zh",
-            "news2016zh_train.json",
-        ),
-        ("a/AA/wiki_00", "b/AA/wiki_00", "wiki2019zh", "AA/wiki_00"),
-        ("mine.jsonl", "mine.jsonl.gz", "plain", "mine.jsonl"),
-    ],
-)
-def test_find_inputs_refuses_two_files_of_one_name(tmp_path, first, second, corpus, name):
-    data = {"news2016zh": NEWS, "wiki2019zh": WIKI, "plain": PLAIN}[corpus]
-    packed = gzip.compress(data) if second.endswith(".gz") else data
-    write_tree(tmp_path, {first: data, second: packed})
-    with pytest.raises(UsageError) as raised:
-        find_inputs(str(tmp_path))
-    assert str(raised.value) == (
-        f"{tmp_path / first} and {tmp_path / second} both hold {corpus}'s {name}; "
-        "remove or rename one of them"
-    )
-
-
-def test_find_inputs_refuses_zip_beside_what_was_unpacked_from_it(tmp_path):
-    write_tree(
-        tmp_path,
-        {"wiki_zh.zip": zip_of({"wiki_zh/AA/wiki_00": WIKI}), "wiki_zh/AA/wiki_00": WIKI},
-    )
-    with pytest.raises(UsageError) as raised:
-        find_inputs(str(tmp_path))
-    assert str(tmp_path / "wiki_zh.zip") in str(raised.value)
-    assert str(tmp_path / "wiki_zh/AA/wiki_00") in str(raised.value)
-
-
-def test_find_inputs_refuses_missing_directory(tmp_path):
-    with pytest.raises(UsageError, match=r"^--input_dir=.*/missing: no such directory$"):
-        find_inputs(str(tmp_path / "missing"))
-
-
-def test_find_inputs_refuses_empty_directory(tmp_path):
-    (tmp_path / "empty" / "deep").mkdir(parents=True)
-    with pytest.raises(UsageError, match=r"^--input_dir=.*/empty: is empty or no directory; "):
-        find_inputs(str(tmp_path / "empty"))
-
-
-def test_find_inputs_refuses_file_in_place_of_a_directory(tmp_path):
-    write_tree(tmp_path, {"news2016zh_train.json": NEWS})
-    with pytest.raises(UsageError, match=r"\.json: is empty or no directory; "):
-        find_inputs(str(tmp_path / "news2016zh_train.json"))
-
-
-def test_find_inputs_refuses_directory_without_recognised_file(tmp_path):
-    write_tree(tmp_path, {"a.md": b"", "b.json": b"{}"})
-    with pytest.raises(
-        UsageError, match=r"none of 2 files is of a known corpus \(a\.md, b\.json\)"
-    ):
-        find_inputs(str(tmp_path))
-
-
-@pytest.mark.parametrize("data", [b"", b"no zip at all", zip_of({"a.json": NEWS * 99})[:-30]])
-def test_find_inputs_refuses_zip_that_is_none_or_cut_off(tmp_path, data):
-    write_tree(tmp_path, {"new2016zh.zip": data})
-    with pytest.raises(RunError, match=r"/new2016zh\.zip: is no zip file or cut off .*download"):
-        find_inputs(str(tmp_path))
-
-
-def test_find_inputs_refuses_encrypted_member_that_it_must_look_into(tmp_path):
-    write_tree(tmp_path, {"a.zip": mark_encrypted(zip_of({"x/mine.jsonl": PLAIN}))})
-    with pytest.raises(RunError, match=r"/a\.zip:x/mine\.jsonl: is encrypted; unpack it with"):
-        find_inputs(str(tmp_path))
-
-
-def test_split_into_chunks_refuses_encrypted_member(tmp_path):
-    write_tree(tmp_path, {"in/a.zip": mark_encrypted(zip_of({"news2016zh_train.json": NEWS}))})
-    (found,) = find_inputs(str(tmp_path / "in")).recognised
-    with pytest.raises(RunError, match=r"/a\.zip:news2016zh_train\.json: is encrypted; unpack"):
-        split_into_chunks(found, 10, Layout(str(tmp_path / "out")))
-
-
 def break_checksum(packed):
     """Changes the CRC of the only member in its central header."""
     at = packed.index(b"PK\x01\x02") + 16
@@ -338,29 +67,213 @@ def break_checksum(packed):
     return packed[:at] + struct.pack("<I", crc ^ 1) + packed[at + 4 :]
 
 
-LONG = b"".join(b'{"text": "%d"}\n' % (number * 7_919) for number in range(9_999))
+def break_data(packed):
+    """Changes a byte in the middle of the packed data of the first member."""
+    at = len(packed) // 2
+    return packed[:at] + bytes([packed[at] ^ 1]) + packed[at + 1 :]
 
 
-@pytest.mark.parametrize(
-    ("name", "data"),
+def lie_elsewhere(packed):
+    """Lets the last member say that it lies where the first one does."""
+    at = packed.rindex(b"PK\x01\x02") + 42
+    return packed[:at] + bytes(4) + packed[at + 4 :]
+
+
+def plain_input(path, size_bytes):
+    return InputFile("plain", TRAIN, "a.json", str(path), "", "", size_bytes)
+
+
+def split_whole(input_file, unit_bytes, layout):
+    """The units of a file that is not broken."""
+    units, skipped = split_into_chunks(input_file, unit_bytes, layout, skip_broken_files=False)
+    assert skipped == []
+    return units
+
+
+# --- Files that cannot be unpacked: refused, or left out and noted ---
+
+NEWS_ZIP = zip_of({"a.json": PLAIN, "news2016zh_train.json": LONG})
+
+broken_files = pytest.mark.parametrize(
+    ("name", "data", "fault", "remedy"),
     [
-        ("news2016zh_train.json.gz", b"no gzip at all"),
-        ("news2016zh_train.json.gz", gzip.compress(LONG)[:-100]),
-        ("news2016zh_train.json.gz", gzip.compress(LONG)[:-6] + b"\0" * 6),
+        pytest.param(
+            "news2016zh_train.json.gz",
+            b"no gzip at all",
+            r"0: cannot be unpacked \(Not a gzipped file \(b'no'\)\)",
+            "download it again",
+            id="no gzip",
+        ),
+        pytest.param(
+            "news2016zh_train.json.gz",
+            gzip.compress(LONG)[:-100],
+            r"[\d,]+: cannot be unpacked \(Compressed file ended before .*\)",
+            "download it again",
+            id="cut off",
+        ),
+        pytest.param(
+            "news2016zh_train.json.gz",
+            gzip.compress(LONG)[:-6] + b"\0" * 6,
+            r"[\d,]+: cannot be unpacked \(CRC check failed .*\)",
+            "download it again",
+            id="wrong checksum",
+        ),
         # After the header of 10 bytes, ones ask for a kind of block that does not exist.
-        ("news2016zh_train.json.gz", gzip.compress(LONG)[:10] + b"\xff" * 5_000),
-        ("a.zip", break_checksum(zip_of({"news2016zh_train.json": LONG}))),
+        pytest.param(
+            "news2016zh_train.json.gz",
+            gzip.compress(LONG)[:10] + b"\xff" * 5_000,
+            r"0: cannot be unpacked \(Error -3 while decompressing data: .*\)",
+            "download it again",
+            id="damaged",
+        ),
+        pytest.param(
+            "a.zip",
+            break_checksum(zip_of({"news2016zh_train.json": LONG})),
+            r"[\d,]+: cannot be unpacked \(Bad CRC-32 for file 'news2016zh_train.json'\)",
+            "download it again",
+            id="wrong checksum in zip",
+        ),
+        pytest.param(
+            "a.zip",
+            break_data(zip_of({"news2016zh_train.json": LONG}, zipfile.ZIP_STORED)),
+            r"[\d,]+: cannot be unpacked \(Bad CRC-32 for file 'news2016zh_train.json'\)",
+            "download it again",
+            id="damaged member",
+        ),
+        pytest.param(
+            "a.zip",
+            lie_elsewhere(NEWS_ZIP),
+            r"0: cannot be unpacked \(.*(?:differ|[Oo]verlap).*\)",
+            "download it again",
+            id="overlapping members",
+        ),
+        pytest.param(
+            "a.zip",
+            mark_encrypted(zip_of({"news2016zh_train.json": LONG})),
+            r"0: is encrypted \(.*password required for extraction\)",
+            "unpack it with its password",
+            id="encrypted",
+        ),
     ],
-    ids=["no gzip", "cut off", "wrong checksum", "damaged", "wrong checksum in zip"],
 )
-def test_split_into_chunks_refuses_broken_file_and_names_it(tmp_path, name, data):
+
+
+def find_news(tmp_path, name, data):
+    """Returns the input file, and its place as errors name it, for a regular expression."""
     write_tree(tmp_path, {f"in/{name}": data})
-    (found,) = find_inputs(str(tmp_path / "in")).recognised
+    (found,) = [
+        found
+        for found in find_inputs(str(tmp_path / "in")).recognised
+        if found.corpus == "news2016zh"
+    ]
     member = ":news2016zh_train.json" if name == "a.zip" else ""
-    place = re.escape(f"{tmp_path / 'in' / name}{member}")
-    with pytest.raises(RunError, match=rf"^{place}: cannot be unpacked \(.*\); download it again$"):
-        split_into_chunks(found, 1_000, Layout(str(tmp_path / "out")))
+    return found, re.escape(f"{tmp_path / 'in' / name}{member}")
+
+
+@broken_files
+def test_split_into_chunks_refuses_broken_file_and_names_it(tmp_path, name, data, fault, remedy):
+    found, place = find_news(tmp_path, name, data)
+    with pytest.raises(BrokenFileError) as raised:
+        split_into_chunks(found, 1_000, Layout(str(tmp_path / "out")), skip_broken_files=False)
+    assert re.fullmatch(
+        rf"{place}, byte {fault}; {remedy}, or leave it out with --skip_broken_files",
+        str(raised.value),
+    )
     assert not list((tmp_path / "out").rglob("*.tmp"))
+
+
+@broken_files
+def test_split_into_chunks_leaves_broken_file_out_and_says_why(tmp_path, name, data, fault, remedy):
+    found, _ = find_news(tmp_path, name, data)
+    units, skipped = split_into_chunks(
+        found, 1_000, Layout(str(tmp_path / "out")), skip_broken_files=True
+    )
+    assert units == []
+    ((*place, reason),) = skipped
+    assert place == ["news2016zh", TRAIN, "news2016zh_train.json", 0, 0]
+    assert re.fullmatch(f"byte {fault}", reason)
+    assert not list((tmp_path / "out").rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("skip_broken_files", [False, True])
+def test_split_into_chunks_of_whole_files_skips_nothing(tmp_path, skip_broken_files):
+    for name, data in (("news2016zh_train.json.gz", gzip.compress(LONG)), ("a.zip", NEWS_ZIP)):
+        found, _ = find_news(tmp_path / name, name, data)
+        layout = Layout(str(tmp_path / name / "out"))
+        units, skipped = split_into_chunks(found, 20_000, layout, skip_broken_files)
+        assert skipped == []
+        assert [unit.end for unit in units][-1] == len(LONG)
+        assert split_input(
+            found, DocumentsConfig(unit_bytes=20_000), layout, skip_broken_files
+        ) == Split(units, [])
+
+
+def test_broken_file_says_at_which_byte_of_its_content(tmp_path):
+    data = break_checksum(zip_of({"news2016zh_train.json": LONG}))
+    found, _ = find_news(tmp_path, "a.zip", data)
+    with mock.patch.object(reading, "PIECE_BYTES", 1_000), pytest.raises(BrokenFileError) as raised:
+        list(read_pieces(found))
+    # The checksum is that of the whole, so its end: but for what zipfile reads ahead.
+    assert len(LONG) - 10_000 < raised.value.offset <= len(LONG)
+
+
+def grow(name, data, limit, monkeypatch, tmp_path, times=50):
+    """Reads a packed file that may grow so many times."""
+    monkeypatch.setattr(reading, "MAX_EXPANSION", times)
+    monkeypatch.setattr(reading, "SMALL_BYTES", limit)
+    monkeypatch.setattr(reading, "PIECE_BYTES", 100)
+    write_tree(tmp_path, {name: data})
+    packed = plain_input(tmp_path / name, len(data))._replace(compression="gz")
+    return b"".join(read_pieces(packed))
+
+
+def test_gz_that_grows_over_its_bound_is_refused_at_the_byte_where_it_does(tmp_path, monkeypatch):
+    bomb = gzip.compress(bytes(100_000))
+    bound = 50 * len(bomb)
+    assert bound < 10_000
+    with pytest.raises(BrokenFileError) as raised:
+        grow("a.json.gz", bomb, 0, monkeypatch, tmp_path)
+    offset = bound // 100 * 100 + 100
+    assert str(raised.value) == (
+        f"{tmp_path / 'a.json.gz'}, byte {offset:,}: grows over 50 times its size, as a bomb does; "
+        "unpack it by hand, or leave it out with --skip_broken_files"
+    )
+
+
+def test_gz_may_grow_as_much_as_any_small_file(tmp_path, monkeypatch):
+    bomb = gzip.compress(bytes(10_000))
+    assert grow("a.json.gz", bomb, 10_000, monkeypatch, tmp_path) == bytes(10_000)
+    with pytest.raises(BrokenFileError, match="byte 10,000: grows over 50 times its size"):
+        grow("a.json.gz", bomb, 9_999, monkeypatch, tmp_path)
+
+
+def test_gz_may_grow_by_its_size_times_the_bound(tmp_path, monkeypatch):
+    bomb = gzip.compress(bytes(10_000))
+    times = -(-10_000 // len(bomb))
+    assert grow("a.json.gz", bomb, 0, monkeypatch, tmp_path, times) == bytes(10_000)
+    with pytest.raises(BrokenFileError, match=f": grows over {times - 1} times its size"):
+        grow("a.json.gz", bomb, 0, monkeypatch, tmp_path, times - 1)
+
+
+def test_gz_bomb_is_left_out_before_much_of_it_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "SMALL_BYTES", 1 << 20)
+    monkeypatch.setattr(reading, "MAX_EXPANSION", 20)
+    bomb = gzip.compress(b"\n".join([bytes(999)] * 50_000))
+    found, _ = find_news(tmp_path, "news2016zh_train.json.gz", bomb)
+    layout = Layout(str(tmp_path / "out"))
+    units, ((*_, reason),) = split_into_chunks(found, 1 << 20, layout, skip_broken_files=True)
+    assert units == []
+    offset = (20 * len(bomb) // (1 << 20) + 1) << 20
+    assert reason == f"byte {offset:,}: grows over 20 times its size, as a bomb does"
+    # Of 50 MB.
+    assert offset < 5_000_000
+
+
+def test_error_of_the_disk_is_not_taken_for_a_broken_file(tmp_path):
+    missing = plain_input(tmp_path / "missing.gz", 1)._replace(compression="gz")
+    for skip_broken_files in (False, True):
+        with pytest.raises(FileNotFoundError):
+            split_into_chunks(missing, 10, Layout(str(tmp_path / "out")), skip_broken_files)
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -370,10 +283,14 @@ def test_open_decompressed_streams_a_member_of_a_zip(tmp_path, compression):
     found = InputFile("plain", "", "a.json", str(tmp_path / "a.zip"), "zip", "x/a.json", len(LONG))
     with open_decompressed(found) as stream:
         assert stream.read() == LONG
+    assert b"".join(read_pieces(found)) == LONG
+
+
+# --- Lines ---
 
 
 def read_all(units):
-    return [(unit.ordinal, *line) for unit in units for line in read_lines(unit)]
+    return [(unit.ordinal, line) for unit in units for line in read_lines(unit)]
 
 
 def read_three_ways(data, unit_bytes, folder):
@@ -382,13 +299,13 @@ def read_three_ways(data, unit_bytes, folder):
         folder,
         {"a.json": data, "a.json.gz": gzip.compress(data), "a.zip": zip_of({"x/a.json": data})},
     )
-    plain = InputFile("plain", TRAIN, "a.json", str(folder / "a.json"), "", "", len(data))
+    plain = plain_input(folder / "a.json", len(data))
     gz = plain._replace(path=str(folder / "a.json.gz"), compression="gz", size_bytes=1)
     member = plain._replace(path=str(folder / "a.zip"), compression="zip", member="x/a.json")
     units = [
         ranges_of(plain, len(data), unit_bytes),
-        split_into_chunks(gz, unit_bytes, Layout(str(folder / "from_gz"))),
-        split_into_chunks(member, unit_bytes, Layout(str(folder / "from_zip"))),
+        split_whole(gz, unit_bytes, Layout(str(folder / "from_gz"))),
+        split_whole(member, unit_bytes, Layout(str(folder / "from_zip"))),
     ]
     for packed in units[1:]:
         assert [unit._replace(path="", chunk_offset=None) for unit in packed] == [
@@ -398,11 +315,13 @@ def read_three_ways(data, unit_bytes, folder):
     return list(map(read_all, units))
 
 
-def lines_with_places(data, unit_bytes):
-    """Every line of the data: the unit in which it begins, its offset, its bytes."""
+def lines_with_places(data, unit_bytes, limit=1 << 30, shown=0):
+    """Every line of the data: the unit in which it begins, its offset, its bytes, its length."""
     places, offset = [], 0
     for line in io.BytesIO(data):
-        places.append((offset // unit_bytes, offset, line))
+        content = line.removesuffix(b"\n")
+        kept = content if len(content) <= limit else content[:shown]
+        places.append((offset // unit_bytes, RawLine(offset, kept, len(content))))
         offset += len(line)
     return places
 
@@ -432,10 +351,79 @@ def test_units_of_plain_gz_and_zip_read_the_same_lines_and_all_of_them(
     with (
         tempfile.TemporaryDirectory() as folder,
         # Pieces of the usual 1 MiB would never meet a cut in files that fit a test.
-        mock.patch.object(reading, "_PIECE_BYTES", piece_bytes),
+        mock.patch.object(reading, "PIECE_BYTES", piece_bytes),
     ):
         expected = lines_with_places(data, unit_bytes)
         assert read_three_ways(data, unit_bytes, Path(folder)) == [expected] * 3
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    files_of_lines | st.binary(max_size=80),
+    st.integers(1, 50),
+    st.sampled_from([1, 2, 3, 7, 20, 64]),
+    st.integers(0, 40),
+    st.integers(1, 5),
+)
+@example(b"abc", 3, 1, 0, 1)
+@example(b"abc\nabcd\nabcde\n", 4, 2, 1, 3)
+@example(b"a" * 60 + b"\nb\n", 7, 3, 5, 2)
+@example(b"\n" + b"a" * 60, 1, 7, 0, 5)
+def test_units_read_the_beginning_and_the_length_of_lines_that_are_too_long(
+    data, unit_bytes, piece_bytes, further, shown
+):
+    # A line is kept until it is too long, so what is shown of it must lie that far from its end.
+    limit = piece_bytes + shown - 1 + further
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(reading, "PIECE_BYTES", piece_bytes),
+        mock.patch.object(reading, "MAX_LINE_BYTES", limit),
+        mock.patch.object(reading, "_BEGINNING_BYTES", shown),
+    ):
+        expected = lines_with_places(data, unit_bytes, limit, shown)
+        read = read_three_ways(data, unit_bytes, Path(folder))
+        assert read == [expected] * 3
+        for _, line in read[0]:
+            assert line.is_too_long == (line.length > limit)
+
+
+def test_line_that_is_too_long_is_one_line_of_the_unit_in_which_it_begins(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "MAX_LINE_BYTES", 10_000)
+    monkeypatch.setattr(reading, "PIECE_BYTES", 1_000)
+    novel = bytes(97 + at % 26 for at in range(25_000))
+    data = b"\n".join([b"x", novel, b"y" * 10_000, b"z" * 10_001, b"last"])
+    # In units of 6,000: the novel covers units 1 to 3 wholly, in which no line begins.
+    expected = [
+        (0, RawLine(0, b"x", 1)),
+        (0, RawLine(2, novel[:4_096], 25_000)),
+        (4, RawLine(25_003, b"y" * 10_000, 10_000)),
+        (5, RawLine(35_004, b"z" * 4_096, 10_001)),
+        (7, RawLine(45_006, b"last", 4)),
+    ]
+    read = read_three_ways(data, 6_000, tmp_path)
+    assert read == [expected] * 3
+    assert [line.is_too_long for _, line in read[0]] == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_memory_is_bounded_however_long_a_line_is(tmp_path, monkeypatch, packed):
+    monkeypatch.setattr(reading, "MAX_LINE_BYTES", 1 << 20)
+    monkeypatch.setattr(reading, "PIECE_BYTES", 1 << 16)
+    size = 24 << 20
+    write_tree(tmp_path, {"a.json": b"x" * size + b"\nb"})
+    units = ranges_of(plain_input(tmp_path / "a.json", size + 2), size + 2, size + 2)
+    if packed:
+        write_tree(tmp_path, {"a.json.gz": gzip.compress(b"x" * size + b"\nb")})
+        gz = plain_input(tmp_path / "a.json.gz", 1 << 20)._replace(compression="gz")
+        units = split_whole(gz, size + 2, Layout(str(tmp_path / "out")))
+    tracemalloc.start()
+    try:
+        lines = read_all(units)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert lines == [(0, RawLine(0, b"x" * 4_096, size)), (0, RawLine(size + 1, b"b", 1))]
+    assert peak < 6 << 20
 
 
 def test_units_of_files_larger_than_one_piece_read_all_lines(tmp_path):
@@ -446,10 +434,16 @@ def test_units_of_files_larger_than_one_piece_read_all_lines(tmp_path):
     assert read_three_ways(data, 300_000, tmp_path) == [expected] * 3
 
 
+def test_lines_may_have_16_mebibytes():
+    assert reading.MAX_LINE_BYTES == 16 << 20
+    assert not RawLine(0, b"", 16 << 20).is_too_long
+    assert RawLine(0, b"", (16 << 20) + 1).is_too_long
+
+
 def test_units_in_which_no_line_begins_have_no_chunk(tmp_path):
     write_tree(tmp_path, {"a.json.gz": gzip.compress(b"a" * 25 + b"\nb\n")})
-    packed = InputFile("plain", TRAIN, "a.json", str(tmp_path / "a.json.gz"), "gz", "", 1)
-    units = split_into_chunks(packed, 10, Layout(str(tmp_path / "out")))
+    packed = plain_input(tmp_path / "a.json.gz", 1)._replace(compression="gz")
+    units = split_whole(packed, 10, Layout(str(tmp_path / "out")))
     assert [(unit.start, unit.end, bool(unit.path), unit.chunk_offset) for unit in units] == [
         (0, 10, True, 0),
         (10, 20, False, 10),
@@ -465,27 +459,151 @@ def test_chunks_of_files_with_equal_last_names_do_not_meet(tmp_path):
         path = tmp_path / f"{folder}.gz"
         path.write_bytes(gzip.compress(folder.encode()))
         packed = InputFile("wiki2019zh", "", f"{folder}/wiki_00", str(path), "gz", "", 1)
-        read.append(split_into_chunks(packed, 10, layout))
-    assert [read_all(units) for units in read] == [[(0, 0, b"AA")], [(0, 0, b"AB")]]
+        read.append(split_whole(packed, 10, layout))
+    assert [read_all(units) for units in read] == [
+        [(0, RawLine(0, b"AA", 2))],
+        [(0, RawLine(0, b"AB", 2))],
+    ]
 
 
 def test_chunks_of_file_with_long_chinese_name_can_be_written(tmp_path):
     name = "我收集的语料/二〇一九年至二〇二三年各省地方志与县志全文.jsonl"
     write_tree(tmp_path, {f"in/{name}.gz": gzip.compress(PLAIN)})
     (found,) = find_inputs(str(tmp_path / "in")).recognised
-    units = split_into_chunks(found, 100, Layout(str(tmp_path / "out")))
-    assert read_all(units) == [(0, 0, PLAIN)]
+    units = split_whole(found, 100, Layout(str(tmp_path / "out")))
+    assert read_all(units) == [(0, RawLine(0, PLAIN[:-1], len(PLAIN) - 1))]
 
 
 def test_gz_of_several_members_is_read_to_its_end(tmp_path):
     path = tmp_path / "a.json.gz"
     path.write_bytes(gzip.compress(b"1\n2") + gzip.compress(b"3\n4\n"))
-    packed = InputFile("plain", TRAIN, "a.json", str(path), "gz", "", 1)
-    units = split_into_chunks(packed, 100, Layout(str(tmp_path / "out")))
-    assert read_all(units) == [(0, 0, b"1\n"), (0, 2, b"23\n"), (0, 5, b"4\n")]
+    units = split_whole(
+        plain_input(path, 1)._replace(compression="gz"), 100, Layout(str(tmp_path / "out"))
+    )
+    assert read_all(units) == [
+        (0, RawLine(0, b"1", 1)),
+        (0, RawLine(2, b"23", 2)),
+        (0, RawLine(5, b"4", 1)),
+    ]
 
 
-def test_find_inputs_recognises_file_of_long_lines_by_keys(tmp_path):
-    long_line = json.dumps({"text": "x" * (1 << 20)}).encode()
-    write_tree(tmp_path, {"mine.jsonl": long_line + b"\n"})
-    assert described(find_inputs(str(tmp_path))) == [("plain", "", "mine.jsonl")]
+# --- What has changed since the run began ---
+
+TEN_BYTES = b"123456789\n"
+
+
+def shrunken_units(tmp_path, size_bytes):
+    """Units of 10 bytes of a plain file of 50, which then has lost all behind `size_bytes`."""
+    path = tmp_path / "a.json"
+    path.write_bytes(TEN_BYTES * 5)
+    units = ranges_of(plain_input(path, 50), 50, 10)
+    os.truncate(path, size_bytes)
+    return path, number_units(units)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 9, 10, 11, 20, 25, 29, 30, 49])
+def test_file_that_has_shrunk_is_refused_at_its_end(tmp_path, size_bytes):
+    path, units = shrunken_units(tmp_path, size_bytes)
+    whole = size_bytes // 10
+    assert read_all(units[:whole]) == lines_with_places(TEN_BYTES * whole, 10)
+    with pytest.raises(BrokenFileError) as raised:
+        list(read_lines(units[whole]))
+    assert str(raised.value) == (
+        f"{path}, byte {size_bytes:,}: the file ends here and had at least {units[whole].end:,} "
+        "bytes when the run began; stop what changes it and start again, "
+        "or leave it out with --skip_broken_files"
+    )
+    for unit in units[whole + 1 :]:
+        with pytest.raises(BrokenFileError, match="the file ends here and had at least"):
+            list(read_lines(unit))
+
+
+@pytest.mark.xfail(
+    reason="units behind the end say that the file ends just before them", strict=True
+)
+def test_file_that_has_shrunk_tells_its_true_end_to_later_units(tmp_path):
+    _, units = shrunken_units(tmp_path, 11)
+    with pytest.raises(BrokenFileError) as raised:
+        list(read_lines(units[4]))
+    assert raised.value.offset == 11
+
+
+def test_clean_unit_of_file_that_has_shrunk_fails_unless_it_may_be_skipped(tmp_path):
+    _, units = shrunken_units(tmp_path, 25)
+    layout, config = Layout(str(tmp_path / "out")), DocumentsConfig(unit_bytes=10)
+    with pytest.raises(BrokenFileError):
+        clean_unit(units[2], config, layout, False)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    cleaned = clean_unit(units[2], config, layout, True)
+    reason = "byte 25: the file ends here and had at least 30 bytes when the run began"
+    assert cleaned.skipped == [Skipped("plain", TRAIN, "a.json", 20, 30, reason)]
+    # Nothing of the stretch counts as read, and finishing finds its files, all empty.
+    assert (cleaned.outcomes, cleaned.key_blocks) == ({}, [])
+    assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == 3
+    whole = clean_unit(units[1], config, layout, True)
+    assert whole.skipped == [] and whole.outcomes["plain", TRAIN, READ] == 1
+
+
+def test_file_that_has_grown_is_read_as_far_as_it_was_known(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(TEN_BYTES * 2)
+    units = ranges_of(plain_input(path, 20), 20, 10)
+    path.write_bytes(TEN_BYTES * 4)
+    assert read_all(units) == lines_with_places(TEN_BYTES * 2, 10)
+
+
+def damaged_chunk(tmp_path, change):
+    """The one unit of a gz file, its chunk changed."""
+    path = tmp_path / "a.json.gz"
+    path.write_bytes(gzip.compress(LONG))
+    packed = plain_input(path, len(LONG))._replace(compression="gz")
+    (unit,) = split_whole(packed, 1 << 20, Layout(str(tmp_path / "out")))
+    chunk = Path(unit.path)
+    chunk.write_bytes(change(chunk.read_bytes()))
+    return unit
+
+
+def assert_refused_as_damaged(unit):
+    with pytest.raises(RunError) as raised:
+        list(read_lines(unit))
+    assert re.fullmatch(
+        rf"{re.escape(unit.path)}: is damaged \(.+\); start afresh with --overwrite",
+        str(raised.value),
+    )
+    # It is the run's own file, not the user's: --skip_broken_files must not hide it.
+    assert not isinstance(raised.value, BrokenFileError)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda data: b"no zstd at all" + data, id="no zstd"),
+        pytest.param(lambda data: data[:9] + bytes(20) + data[29:], id="overwritten by zeros"),
+    ],
+)
+def test_read_lines_refuses_damaged_chunk(tmp_path, change):
+    assert_refused_as_damaged(damaged_chunk(tmp_path, change))
+
+
+@pytest.mark.xfail(reason="the decompressor takes a frame that is cut off for its end", strict=True)
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])
+def test_read_lines_refuses_chunk_that_is_cut_off(tmp_path, kept):
+    assert_refused_as_damaged(damaged_chunk(tmp_path, lambda data: data[: int(kept * len(data))]))
+
+
+@pytest.mark.xfail(reason="chunks are written without a checksum", strict=True)
+def test_read_lines_refuses_chunk_in_which_one_bit_has_changed(tmp_path):
+    noise = bytes(at * at * 7_919 % 251 for at in range(1_000)).replace(b"\n", b"x")
+    path = tmp_path / "a.json.gz"
+    path.write_bytes(gzip.compress(noise))
+    packed = plain_input(path, 1_000)._replace(compression="gz")
+    (unit,) = split_whole(packed, 1 << 20, Layout(str(tmp_path / "out")))
+    data = bytearray(Path(unit.path).read_bytes())
+    data[200] ^= 1
+    Path(unit.path).write_bytes(data)
+    assert_refused_as_damaged(unit)
+
+
+def test_unit_without_a_chunk_has_no_lines(tmp_path):
+    (unit,) = ranges_of(plain_input("", 10), 10, 10)
+    assert list(read_lines(unit._replace(path="", chunk_offset=0))) == []

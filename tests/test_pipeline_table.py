@@ -19,7 +19,7 @@ def test_format_documents_aligns_corpora_splits_counts_and_reasons():
             ("plain", TRAIN, "duplicate"): 3,
         }
     )
-    assert format_documents(Manifest({}, 1, outcomes, [])).splitlines() == [
+    assert format_documents(Manifest({}, 1, outcomes, [], [])).splitlines() == [
         "corpus      split          read       kept  rejected by reason",
         "------------------------------------------------------------------------",
         "plain       train             3          0  duplicate 3",
@@ -29,7 +29,7 @@ def test_format_documents_aligns_corpora_splits_counts_and_reasons():
 
 
 def test_format_documents_of_nothing_is_the_head_alone():
-    assert format_documents(Manifest({}, 0, Counter(), [])).splitlines() == [
+    assert format_documents(Manifest({}, 0, Counter(), [], [])).splitlines() == [
         "corpus  split  read  kept  rejected by reason",
         "---------------------------------------------",
     ]

@@ -147,6 +147,27 @@ def test_plan_shards_never_makes_more_shards_than_blocks():
     assert [shard.total for shard in shards] == [2, 2]
 
 
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("mebibytes", "total"),
+    [(1, 1), (2, 2), (15, 15), (16, 16), (100, 16), (16 * 32, 16), (17 * 32, 17), (40 * 32, 40)],
+)
+def test_plan_shards_makes_16_training_shards_at_least_unless_they_would_be_tiny(mebibytes, total):
+    blocks = [block_of(0, at, text_bytes=MIB) for at in range(mebibytes)]
+    shards = plan_shards(blocks, 32 * MIB)
+    assert shards == [
+        Shard(TRAIN, "", ordinal, total, mebibytes * MIB // total) for ordinal in range(total)
+    ]
+
+
+@pytest.mark.parametrize("split", [HELD_OUT, TEST])
+def test_plan_shards_makes_few_shards_of_held_out_and_test_sets(split):
+    blocks = [block_of(0, at, split=split, text_bytes=MIB) for at in range(40)]
+    assert [shard.total for shard in plan_shards(blocks, 32 * MIB)] == [1]
+
+
 def test_plan_shards_without_blocks_plans_none():
     assert plan_shards([], 400) == []
 

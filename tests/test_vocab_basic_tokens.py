@@ -1,10 +1,14 @@
+import re
 import string
+import unicodedata
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vocab import basic_tokens
+from vocab.basic_tokens import Kind, classify, find_stretches, settle_final_sigma
 
 
 def cut(text):
@@ -173,3 +177,164 @@ def test_is_punctuation_in_ascii_is_string_punctuation():
 )
 def test_is_punctuation_beyond_ascii_follows_the_unicode_category(char, expected):
     assert basic_tokens.is_punctuation(char) == expected
+
+
+@pytest.mark.parametrize(
+    ("chars", "kind", "folded"),
+    [
+        ("中国一\u3400\U00020000", Kind.SINGLE, "中国一\u3400\U00020000"),
+        ("，。！,.'-$", Kind.SINGLE, "，。！,.'-$"),
+        ("\uf900\U0002f800\u037e", Kind.SINGLE, "豈丽;"),
+        ("azAZ09", Kind.LETTER, "azaz09"),
+        ("éÅ\u212bİςがガ\u0958", Kind.LETTER, "eaaiςかカ\u0915"),
+        ("￥～😀々〇\u20dd", Kind.LETTER, "￥～😀々〇\u20dd"),
+        (" \n\r\t\u00a0\u3000\u2028\u2029", Kind.SPACE, " \n\r\t  \u2028\u2029"),
+        (
+            "\0\ufffd\x07\x1c\x85\u200b\u00ad\ufeff",
+            Kind.DROP,
+            "\0\ufffd\x07\x1c\x85\u200b\u00ad\ufeff",
+        ),
+    ],
+)
+def test_classify_tells_kind_and_folded_character(chars, kind, folded):
+    found = [classify(ord(char)) for char in chars]
+    assert [kind_of for kind_of, _ in found] == [kind] * len(chars)
+    if kind in (Kind.SINGLE, Kind.LETTER):
+        assert "".join(char for _, char in found) == folded
+
+
+@pytest.mark.parametrize(
+    "char",
+    [
+        pytest.param("\u0301", id="becomes nothing"),
+        pytest.param("각", id="becomes three"),
+        pytest.param("\u302e", id="changes places"),
+        pytest.param("\U0001d165", id="changes places too"),
+        pytest.param("\U0001d15e", id="becomes two, one of which changes places"),
+    ],
+)
+def test_classify_calls_drop_what_is_no_single_character(char):
+    assert classify(ord(char)) == (Kind.DROP, "")
+
+
+def cut_by_kind(text):
+    """Cuts a text into characters by what `classify` says of them, where it says enough."""
+    tokens, word = [], ""
+    for kind, folded in [classify(ord(char)) for char in text]:
+        if kind == Kind.LETTER:
+            word += folded
+        elif kind in (Kind.SPACE, Kind.SINGLE):
+            tokens += filter(None, (word, folded if kind == Kind.SINGLE else ""))
+            word = ""
+    return [*tokens, word] if word else tokens
+
+
+def is_simple(char):
+    kind, folded = classify(ord(char))
+    return char != "Σ" and not (kind == Kind.DROP and not folded)
+
+
+@pytest.mark.parametrize("plane", [0, 1, 3, 14])
+def test_classify_every_assigned_code_point_says_what_split_basic_tokens_does(plane):
+    codes = range(plane << 16, plane + 1 << 16)
+    chars = [c for c in map(chr, codes) if unicodedata.category(c) not in ("Cn", "Co")]
+    assert chars
+    text = "".join(f"a{char}b {char} " for char in chars if is_simple(char))
+    assert len(text) > 100
+    assert tokens_of(text) == cut_by_kind(text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(exclude_categories=()).filter(is_simple)))
+def test_classify_any_simple_text_says_what_split_basic_tokens_does(text):
+    assert tokens_of(text) == cut_by_kind(text)
+
+
+def cut_by_stretches(text):
+    """Cuts a text into SINGLE characters and stretches, and those into tokens one by one."""
+    text = settle_final_sigma(text)
+    kinds = [classify(ord(char))[0] for char in text]
+    in_stretch = np.array([kind in (Kind.LETTER, Kind.DROP) for kind in kinds], np.bool_)
+    pieces = {
+        start: tokens_of(stretch)
+        for start, stretch in zip(*find_stretches(text, in_stretch), strict=True)
+    }
+    for place, (char, kind) in enumerate(zip(text, kinds, strict=True)):
+        if kind == Kind.SINGLE:
+            pieces[place] = [classify(ord(char))[1]]
+    return [token for _, tokens in sorted(pieces.items()) for token in tokens]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(st.characters(exclude_categories=()))
+    | st.text(
+        "aÉΣα İ中，\u0301\u0316\u302e\u302a\U0001d165\U0001d15e각\u1161\u200b\0\n\u3000が\u3099"
+    )
+)
+@example("中\u302e\u0301 \u302e\u0301a\u3000\U0001d165\u302e，")
+def test_stretches_cut_one_by_one_equal_the_whole_text(text):
+    assert cut_by_stretches(text) == tokens_of(text)
+
+
+def test_kinds_are_distinct_and_not_zero():
+    # 0 stands for a code point not looked at yet.
+    assert sorted(Kind) == [1, 2, 3, 4]
+    assert {kind.name for kind in Kind} == {"DROP", "SPACE", "SINGLE", "LETTER"}
+
+
+def mask_of(text):
+    return np.array([char == "x" for char in text], np.bool_)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("x.", max_size=30))
+@example("")
+@example("x")
+@example(".")
+@example("xx.x")
+@example(".xx.")
+def test_find_stretches_equals_longest_runs_found_by_a_regular_expression(text):
+    starts, stretches = find_stretches(text, mask_of(text))
+    found = list(re.finditer("x+", text))
+    assert starts.tolist() == [match.start() for match in found]
+    assert stretches == [match[0] for match in found]
+    assert starts.dtype == np.int64
+
+
+def test_find_stretches_counts_characters_beyond_16_bits_once():
+    text = "😀a中\U00020000x😀"
+    starts, stretches = find_stretches(text, np.array([1, 1, 0, 0, 1, 1], np.bool_))
+    assert (starts.tolist(), stretches) == ([0, 4], ["😀a", "x😀"])
+
+
+@pytest.mark.parametrize(
+    ("text", "settled"),
+    [
+        ("", ""),
+        ("ΑΒσς É中İ", "ΑΒσς É中İ"),
+        ("Σ", "σ"),
+        ("ΑΣ", "Ας"),
+        ("ΑΣΑ ΑΣ", "ΑσΑ Ας"),
+        ("ΑΣ\u00ad\u0301", "Ας\u00ad\u0301"),
+        ("İΣ", "İς"),
+        ("İΣİ", "İσİ"),
+        ("中Σ中", "中σ中"),
+        ("\ud800ΑΣ", "\ud800Ας"),
+    ],
+)
+def test_settle_final_sigma_changes_capital_sigma_alone(text, settled):
+    assert settle_final_sigma(text) == settled
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("ΣσςΑαab İi\u0307' .-\u00ad\u0301\u0345中:\u200b1ß", max_size=30))
+@example("İΣ")
+@example("i\u0307Σ")
+@example("İ\u0307Σ\u0307İ")
+def test_settle_final_sigma_equals_lower_casing_the_whole_text(text):
+    settled = settle_final_sigma(text)
+    assert len(settled) == len(text)
+    assert "Σ" not in settled
+    assert settled.lower() == text.lower()
+    assert [(a, b) for a, b in zip(text, settled, strict=True) if a != b and a != "Σ"] == []

@@ -5,15 +5,30 @@ from collections import Counter
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from vocab.basic_tokens import is_cjk
+from vocab.basic_tokens import decode_codes, is_cjk, split_basic_tokens
 from vocab.counting import TokenCounts, count_tokens
 
 some_text = st.text(max_size=60) | st.text(
     "abAÉ1 \n中国的。,Σσ각がか\u0301\u200b\u3000😀", max_size=60
 )
+any_text = st.text(st.characters(exclude_categories=()), max_size=60)
+
+ALPHABETS = {
+    "combining": "aeoAE \u0300\u0301\u0307\u0323\u0327\u0345\u0360\u20dd\u0903éệ中。",
+    "reordered": "ai中 \u0301\u0316\u302e\u302f\u302a\U0001d165\U0001d16e\U0001d15eé각か\u3099",
+    "sigma": "ΣσςΑαabI' .-\u00ad\u0301\u0307\u0345中İ:\u200b1",
+    "ligatures": "ßẞǅǆĲŉΐﬁﬆsS \u212a\u212b\u2126İıIi\u0307",
+    "hangul": "가각힣한국어\u1100\u1161\u11a8\u302e a中",
+    "kana": "かがきぎガハパヴー\u3099\u309a゛ｶﾞﾊﾟ a中",
+    "controls": "ab中1\u200b\u200d\ufeff\u00ad\u202e\0\ufffd\ufe0f\x07\x1c\x7f\x80\x85",
+    "space": "ab中1 \t\n\r\v\f\u00a0\u2000\u3000\u2028\u2029\u180e\x1f",
+    "cjk": "\u33ff\u3400一\u9fff\uf900\ufa0e\ufaff\U00020000\U0002a6e0\U0002f800々〇豈a",
+    "signs": string.punctuation + "，。、？！“”（）《》…—·～￥ab中 ＡＢ１２😀👍\u20e3",
+    "surrogates": "a中 \ud800\udfff",
+}
 some_counts = st.builds(
     TokenCounts,
     st.dictionaries(st.text(min_size=1, max_size=1), st.integers(1, 10**12)).map(Counter),
@@ -40,6 +55,69 @@ def plain_counts(text):
 @given(some_text)
 def test_count_tokens_any_text_equals_plain_version(text):
     assert count_tokens(text) == plain_counts(text)
+
+
+def count_basic_tokens(text):
+    basic = split_basic_tokens(text)
+    characters = decode_codes(basic.codes[basic.starts[~basic.is_word]])
+    return TokenCounts(Counter(characters), Counter(basic.words()))
+
+
+@settings(max_examples=200, deadline=None)
+@given(any_text)
+def test_count_tokens_any_text_equals_counting_its_basic_tokens(text):
+    assert count_tokens(text) == count_basic_tokens(text)
+
+
+@pytest.mark.parametrize("alphabet", ALPHABETS.values(), ids=ALPHABETS)
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_count_tokens_targeted_text_equals_counting_its_basic_tokens(alphabet, data):
+    text = data.draw(st.text(alphabet, max_size=40))
+    assert count_tokens(text) == count_basic_tokens(text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("".join(ALPHABETS.values()), max_size=60))
+@example("Σ中ΑΣ ΑΣΑ\nΑΣ\u00ad\u0301İΣ")
+@example("각\u302e\u0301 각각\u302e中\u302e\u0316\u0301")
+def test_count_tokens_mixed_targeted_text_equals_counting_its_basic_tokens(text):
+    assert count_tokens(text) == count_basic_tokens(text)
+
+
+@pytest.mark.parametrize("plane", [0, 1, 3, 14])
+def test_count_tokens_every_assigned_code_point_equals_counting_its_basic_tokens(plane):
+    codes = range(plane << 16, plane + 1 << 16)
+    chars = [c for c in map(chr, codes) if unicodedata.category(c) not in ("Cn", "Co")]
+    assert chars
+    text = "".join(f"a{char}b {char}" for char in chars)
+    assert count_tokens(text) == count_basic_tokens(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "characters", "words"),
+    [
+        ("각 각", {}, {"\u1100\u1161\u11a8": 2}),
+        ("ΑΣ ΣΑ中ΣΣ", {"中": 1}, {"ας": 1, "σα": 1, "σς": 1}),
+        ("É e\u0301 E", {}, {"e": 3}),
+        ("\u0301中\u0301，\u0301", {"中": 1, "，": 1}, {}),
+        ("a\0b a\u200bb ab\x85 \ufffd", {}, {"ab": 3}),
+        ("\uf900豈", {"豈": 2}, {}),
+        ("か\u3099 が か", {}, {"か": 3}),
+        ("\u212a K k", {}, {"k": 3}),
+        ("don't，don't", {"'": 2, "，": 1}, {"don": 2, "t": 2}),
+        ("；\u037e;", {"；": 1, ";": 2}, {}),
+        ("a" * 300, {}, {"a" * 300: 1}),
+    ],
+)
+def test_count_tokens_folds_what_it_counts(text, characters, words):
+    assert count_tokens(text) == (characters, words)
+
+
+def test_count_tokens_counts_a_stretch_as_often_as_it_occurs():
+    counts = count_tokens("Éé-x 中 Éé-x\nÉé-x 각 각 the The 中")
+    assert counts.characters == {"-": 3, "中": 2}
+    assert counts.words == {"ee": 3, "x": 3, "\u1100\u1161\u11a8": 2, "the": 2}
 
 
 def test_count_tokens_text_gives_characters_and_folded_words():

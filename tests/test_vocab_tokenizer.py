@@ -8,14 +8,23 @@ from vocab.special_tokens import SPECIAL_TOKENS
 ORDINARY = [*"中国的，。un1か", "##able", "##a", "##b", "aff", "##ff", "a", "😀", "##😀", "\u1100"]
 TOKENS = [*SPECIAL_TOKENS, *ORDINARY]
 
+# Parts of Hangul syllables: 가 is G A, 각 is G A K.
+G, A, K = "\u1100", "\u1161", "\u11a8"
+HANGUL = ["##" + G, "##" + A, "##" + K, "##" + K + G, "\u302e", "##\u302e"]
+
 
 @pytest.fixture(scope="module")
 def tokenizer():
     return Tokenizer(TOKENS)
 
 
+@pytest.fixture(scope="module")
+def hangul_tokenizer():
+    return Tokenizer([*TOKENS, *HANGUL])
+
+
 def names_of(ids):
-    return [TOKENS[token_id] for token_id in ids]
+    return [[*TOKENS, *HANGUL][token_id] for token_id in ids]
 
 
 def tokenize_words(tokenizer, words):
@@ -101,6 +110,53 @@ def test_encode_twice_gives_the_same_ids_when_no_room_is_left_for_known_words(mo
         pytest.param(["À", "\u0301中"], ["a", "中"], [0, 2], [1, 1], id="accent-in-next-word"),
         pytest.param(["a\u200b", "a"], ["a", "##a"], [0, 2], [1, 0], id="dropped-character"),
         pytest.param(["外国", "的"], ["[UNK]", "国", "的"], [0, 1, 2], [1, 0, 1], id="unk"),
+        pytest.param(["中", " 国"], ["中", "国"], [0, 2], [1, 1], id="word-begins-with-a-space"),
+        pytest.param(["中 ", "国"], ["中", "国"], [0, 2], [1, 1], id="word-ends-with-a-space"),
+        pytest.param(
+            ["中", " ", " ", "\n", "国的"], ["中", "国", "的"], [0, 4, 5], [1, 1, 0], id="spaces"
+        ),
+        pytest.param(["中", " ", "  "], ["中"], [0], [1], id="spaces-last"),
+        pytest.param([" ", "  "], [], [], [], id="spaces-alone"),
+        pytest.param(
+            ["中", "\u200b", "国"], ["中", "国"], [0, 2], [1, 1], id="word-of-a-dropped-character"
+        ),
+        pytest.param(
+            ["中", "\u200b国"], ["中", "国"], [0, 2], [1, 1], id="dropped-character-first-in-word"
+        ),
+        pytest.param(["中\u200b国"], ["中", "国"], [0, 2], [1, 0], id="dropped-inside-a-word"),
+        pytest.param(["\u200b", "\u0301中"], ["中"], [2], [1], id="dropped-characters-first"),
+        pytest.param(["中", "\u0301", "\0"], ["中"], [0], [1], id="dropped-characters-last"),
+        pytest.param(["中", "\u0301a"], ["中", "a"], [0, 2], [1, 1], id="accent-before-a-piece"),
+        pytest.param(
+            ["中", " ", "\u200b", "\u0301", " 国"],
+            ["中", "国"],
+            [0, 5],
+            [1, 1],
+            id="spaces-and-dropped-characters",
+        ),
+        pytest.param(
+            ["aff", "\u200b", "a"], ["aff", "##a"], [0, 4], [1, 0], id="dropped-between-pieces"
+        ),
+        pytest.param(
+            ["aff", "\u200b的"], ["aff", "的"], [0, 4], [1, 1], id="dropped-behind-a-piece"
+        ),
+        pytest.param(
+            ["a", "f", "f", "ff", "a"],
+            ["aff", "##ff", "##a"],
+            [0, 3, 5],
+            [1, 0, 0],
+            id="boundaries-all-over-pieces",
+        ),
+        pytest.param(
+            ["的", "n", "able", "。"],
+            ["的", "n", "##able", "。"],
+            [0, 1, 2, 6],
+            [1, 1, 0, 1],
+            id="boundary-in-a-run-of-pieces",
+        ),
+        pytest.param(
+            ["a", "x", "的"], ["[UNK]", "的"], [0, 2], [1, 1], id="boundary-in-an-unknown-word"
+        ),
     ],
 )
 def test_tokenize_words_give_positions_and_word_starts(
@@ -110,6 +166,106 @@ def test_tokenize_words_give_positions_and_word_starts(
     assert names_of(found.ids) == tokens
     assert found.positions.tolist() == positions
     assert found.word_starts.tolist() == [bool(flag) for flag in word_starts]
+
+
+@pytest.mark.parametrize(
+    ("words", "tokens", "positions", "word_starts"),
+    [
+        pytest.param(["각"], [G, "##" + A, "##" + K], [0, 0, 0], [1, 0, 0], id="one"),
+        pytest.param(
+            ["国", "각", "的"],
+            ["国", G, "##" + A, "##" + K, "的"],
+            [0, 1, 1, 1, 2],
+            [1, 1, 0, 0, 1],
+            id="one-among-others",
+        ),
+        pytest.param(
+            ["国각的"],
+            ["国", G, "##" + A, "##" + K, "的"],
+            [0, 1, 1, 1, 2],
+            [1, 0, 0, 0, 0],
+            id="inside-a-word",
+        ),
+        pytest.param(
+            ["가", "가"],
+            [G, "##" + A, "##" + G, "##" + A],
+            [0, 0, 1, 1],
+            [1, 0, 0, 0],
+            id="boundary-in-a-run-of-pieces",
+        ),
+        pytest.param(
+            ["각가", "的"],
+            [G, "##" + A, "##" + K + G, "##" + A, "的"],
+            [0, 0, 0, 1, 2],
+            [1, 0, 0, 0, 1],
+            id="piece-over-two-syllables",
+        ),
+        pytest.param(
+            ["각", "가的"],
+            [G, "##" + A, "##" + K + G, "##" + A, "的"],
+            [0, 0, 0, 1, 2],
+            [1, 0, 0, 0, 0],
+            id="boundary-inside-a-piece",
+        ),
+        pytest.param(
+            ["각", " ", "각"],
+            [G, "##" + A, "##" + K] * 2,
+            [0, 0, 0, 2, 2, 2],
+            [1, 0, 0, 1, 0, 0],
+            id="space-between",
+        ),
+        pytest.param(
+            ["a가", "的가"],
+            ["a", "##" + G, "##" + A, "的", G, "##" + A],
+            [0, 1, 1, 2, 3, 3],
+            [1, 0, 0, 1, 0, 0],
+            id="behind-a-letter",
+        ),
+        pytest.param(
+            ["가\u302e", "的"],
+            [G, "##" + A, "##\u302e", "的"],
+            [0, 0, 1, 2],
+            [1, 0, 0, 1],
+            id="tone-mark",
+        ),
+        pytest.param(["가", "\u200b"], [G, "##" + A], [0, 0], [1, 0], id="dropped-character-last"),
+        pytest.param(["힣", "가"], ["[UNK]"], [0], [1], id="unknown-syllable"),
+    ],
+)
+def test_tokenize_hangul_puts_parts_of_a_syllable_at_one_character(
+    hangul_tokenizer, words, tokens, positions, word_starts
+):
+    # Twice: the second time all stretches are known.
+    for _ in range(2):
+        found = tokenize_words(hangul_tokenizer, words)
+        assert names_of(found.ids) == tokens
+        assert found.positions.tolist() == positions
+        assert found.word_starts.tolist() == [bool(flag) for flag in word_starts]
+        assert [column.dtype for column in found] == [np.int32, np.int64, np.bool_]
+
+
+def test_tokenize_whole_syllable_of_the_vocabulary_is_one_token():
+    tokenizer = Tokenizer([*SPECIAL_TOKENS, G, "##" + A, G + A])
+    found = tokenize_words(tokenizer, ["가", " ", "가"])
+    assert found.ids.tolist() == [108, 108]
+    assert found.positions.tolist() == [0, 2]
+    assert found.word_starts.tolist() == [True, True]
+
+
+def test_tokenize_mark_that_changes_places_stays_in_ascending_positions():
+    # U+302E and U+1D165 change places (combining classes 224 and 216).
+    tokenizer = Tokenizer([*SPECIAL_TOKENS, "a", "##\U0001d165", "##\u302e", "中"])
+    found = tokenize_words(tokenizer, ["a\u302e", "\U0001d165", "中"])
+    assert found.ids.tolist() == [106, 107, 108, 109]
+    assert found.positions.tolist() == [0, 2, 2, 3]
+    assert found.word_starts.tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_tokenize_takes_word_lengths_of_any_type(tokenizer, dtype):
+    # Their sum is over 255.
+    found = tokenizer.tokenize("中" * 300 + "国", np.array([200, 100, 1], dtype))
+    assert np.flatnonzero(found.word_starts).tolist() == [0, 200, 300]
 
 
 def test_tokenize_text_gives_documented_types(tokenizer):

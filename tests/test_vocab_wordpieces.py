@@ -18,6 +18,25 @@ WORD_COUNTS = {
 }
 
 
+class FakeLearner:
+    """Answers with given pieces and keeps what it was asked."""
+
+    def __init__(self, pieces=()):
+        self.pieces = pieces
+        self.calls = []
+
+    def learn(self, word_counts, vocab_size, **options):
+        self.calls.append((dict(word_counts), vocab_size, options))
+        return list(self.pieces)
+
+
+@pytest.fixture
+def fake_learner(monkeypatch):
+    learner = FakeLearner()
+    monkeypatch.setattr(wordpieces, "_load_learner", lambda path: learner)
+    return learner
+
+
 def hide_tensorflow_text(monkeypatch, spec):
     find_spec = importlib.util.find_spec
 
@@ -52,8 +71,11 @@ def test_learn_pieces_frequent_ending_of_rare_words_becomes_a_piece():
     common = ["aa", "ab", "ba", "bb", "kkk", "kkn", "knk", "knn", "nkk", "nkn", "nnk", "nnn"]
     rare = ["".join(stem) + "nk" for stem in itertools.product("ab", repeat=5)]
     pieces = wordpieces.learn_pieces(dict.fromkeys(common, 40) | dict.fromkeys(rare, 3), 24)
-    assert set(common) | {"##aank", "##abnk", "##bank", "##bbnk"} <= set(pieces)
-    assert not set(rare) & set(pieces)
+    assert pieces == [
+        *("a", "b", "k", "n", "##a", "##b", "##k", "##n"),
+        *common,
+        *("##aaank", "##aabnk", "##abank", "##abbnk"),
+    ]
     assert [word for word in rare if not can_be_built(word, pieces)] == []
 
 
@@ -97,14 +119,98 @@ def test_learn_pieces_of_equally_frequent_words_looks_at_the_first_by_code_point
     assert set(pieces) == {"a", "d", "##a", "##d", "aa", "dd"}
 
 
+@pytest.mark.parametrize(
+    ("counts", "size", "threshold"),
+    [
+        # Letters take 2 places each; words take 85 % of the others, rounded down.
+        ("aa 9 ab 7 ba 7 bb 5 cc 4 ca 3", 0, 9),  # no word, but the first reaches any threshold
+        ("aa 9 ab 7 ba 7 bb 5 cc 4 ca 3", 4, 8),  # 1 letter allowed, 1 word
+        ("aa 9 ab 7 ba 7 bb 5 cc 4 ca 3", 8, 6),  # 2 letters allowed, 3 words
+        ("aa 9 ab 7 ba 7 bb 5 cc 4 ca 3", 12, 4),  # 3 letters, 5 words
+        ("aa 9 ab 7 ba 7 bb 5 cc 5 ca 5", 12, 6),  # ties: 6 words reach 5, 3 reach 6
+        ("aa 9 ab 7 ba 7 bb 5 cc 4 ca 3", 14, 2),  # 3 letters, 6 words, which is all
+        ("aa 9 ab 7 ba 7 bb 5 cc 1 ca 1", 12, 2),
+        ("aa 5 ab 5 ba 5 bb 5 cc 5 ca 5", 12, 5),
+        ("aa 1 ab 1 ba 1 bb 1 cc 1 ca 1", 12, 1),
+        ("aa 1 ab 1 ba 1 bb 1 cc 1 ca 1", 99, 1),
+    ],
+)
+def test_learn_pieces_threshold_is_the_lowest_that_not_too_many_words_reach(
+    fake_learner, counts, size, threshold
+):
+    words = counts.split()
+    wordpieces.learn_pieces(dict(zip(words[::2], map(int, words[1::2]), strict=True)), size)
+    ((_, vocab_size, options),) = fake_learner.calls
+    assert vocab_size == size
+    assert options == {
+        "reserved_tokens": [],
+        "upper_thresh": threshold,
+        "lower_thresh": threshold,
+        "num_iterations": 3,
+        "max_unique_chars": size // 4,
+    }
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 20, 40, 60, 1000])
+@pytest.mark.parametrize("counts", [WORD_COUNTS, dict.fromkeys(WORD_COUNTS, 1)])
+def test_learn_pieces_learner_runs_once(monkeypatch, counts, size):
+    learner = wordpieces._load_learner(wordpieces.check_learner())
+    run = learner.learn_with_thresh
+    thresholds = []
+
+    def count_run(words, threshold, params):
+        thresholds.append(threshold)
+        return run(words, threshold, params)
+
+    monkeypatch.setattr(learner, "learn_with_thresh", count_run)
+    monkeypatch.setattr(wordpieces, "_load_learner", lambda path: learner)
+    wordpieces.learn_pieces(counts, size)
+    assert len(thresholds) == 1
+
+
+@pytest.mark.parametrize(("size", "threshold"), [(0, 9), (4, 4)])
+def test_learn_pieces_of_long_words_below_the_threshold_the_learner_sees_only_letters(
+    fake_learner, size, threshold
+):
+    counts = {"abcdefghijk": 9, "kkkkkkkkkkd": 3, "kkkkkkkkkd": 2, "k": 1, "e": 2}
+    wordpieces.learn_pieces(counts, size)
+    ((seen, _, options),) = fake_learner.calls
+    assert options["lower_thresh"] == threshold
+    assert seen == {"abcdefghijk": 9, "kkkkkkkkkd": 2, "k": 1 + 10 * 3, "d": 3, "e": 2}
+
+
+def test_learn_pieces_learner_sees_the_30000_most_frequent_words_and_500_letters(fake_learner):
+    counts = {f"{number:05}": number for number in range(1, 30_004)}
+    pieces = wordpieces.learn_pieces(counts, 40_000)
+    ((seen, _, options),) = fake_learner.calls
+    assert set(seen) == set(pieces) == set(counts) - {"00001", "00002", "00003"}
+    assert options["max_unique_chars"] == 500
+
+
+def test_learn_pieces_of_too_many_pieces_leaves_out_the_last_but_no_letter(fake_learner):
+    fake_learner.pieces = ["a", "b", "ab", "aab", "##ab", "##a", "##b"]
+    counts = {"ab": 3, "aab": 2}
+    assert wordpieces.learn_pieces(counts, 6) == ["a", "b", "##a", "##b", "ab", "aab"]
+    assert wordpieces.learn_pieces(counts, 5) == ["a", "b", "##a", "##b", "ab"]
+
+
+def test_learn_pieces_places_left_go_to_the_most_frequent_words_that_are_no_pieces(fake_learner):
+    fake_learner.pieces = ["a", "b", "##a", "##b", "ba"]
+    counts = {"bb": 2, "abb": 1, "aa": 2, "aab": 1, "ba": 5}
+    pieces = ["a", "b", "##a", "##b", "ba", "aa", "bb", "aab", "abb"]
+    assert wordpieces.learn_pieces(counts, 8) == pieces[:8]
+    assert wordpieces.learn_pieces(counts, 10) == pieces
+
+
 def test_learn_pieces_is_the_same_under_other_string_hashes_and_imports_no_tensorflow():
     code = (
         "import sys\n"
         "from vocab.wordpieces import learn_pieces\n"
-        f"print(ascii(learn_pieces({WORD_COUNTS!a}, 100)))\n"
+        f"print(ascii([learn_pieces({WORD_COUNTS!a}, size) for size in (60, 100)]))\n"
         "print({'tensorflow', 'tensorflow_text'} & set(sys.modules))"
     )
-    expected = ascii(wordpieces.learn_pieces(WORD_COUNTS, 100)) + "\nset()\n"
+    pieces = [wordpieces.learn_pieces(WORD_COUNTS, size) for size in (60, 100)]
+    expected = ascii(pieces) + "\nset()\n"
     for seed in ("1", "2"):
         run = subprocess.run(
             [sys.executable, "-c", code],

@@ -1,0 +1,325 @@
+"""Runs that were stopped, repeated, changed or started twice: what is kept, redone and said."""
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import files
+from pipeline.cli import main
+from pipeline.config import DocumentsConfig, InstancesConfig
+from pipeline.errors import UsageError
+from pipeline.run import RunOptions, run
+from vocab.counting import TokenCounts
+from vocab.selection import select_tokens
+from vocab.vocab_file import format_vocab
+
+pytestmark = pytest.mark.slow
+
+# Small sizes, so that the bundled corpus makes many units and shards.
+DOCUMENTS = DocumentsConfig(unit_bytes=20_000, block_text_bytes=2_000)
+INSTANCES = InstancesConfig(shard_text_bytes=40_000)
+
+
+@pytest.fixture(scope="module")
+def vocab(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("vocab") / "vocab.txt"
+    path.write_bytes(format_vocab(select_tokens(TokenCounts.empty(), lambda words, size: [])))
+    return path
+
+
+@pytest.fixture
+def options(bundled_corpus, vocab, tmp_path) -> RunOptions:
+    return options_for(bundled_corpus, vocab, tmp_path / "out")
+
+
+def options_for(corpus: Path, vocab: Path, output_dir: Path, **changes) -> RunOptions:
+    fields = {
+        "input_dir": str(corpus),
+        "output_dir": str(output_dir),
+        "vocab": str(vocab),
+        "documents": DOCUMENTS,
+        "instances": INSTANCES,
+    }
+    return RunOptions(**(fields | changes))
+
+
+@pytest.fixture(scope="module")
+def expected(bundled_corpus, vocab, tmp_path_factory) -> dict[str, str]:
+    """What an undisturbed run makes."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    run(options_for(bundled_corpus, vocab, folder))
+    return digests(folder)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "run.json"
+    }
+
+
+def written_at(folder: Path) -> dict[str, int]:
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "run.json"
+    }
+
+
+class Stopped(BaseException):
+    """Ends a run at a chosen moment."""
+
+
+def stop_at(number: int, monkeypatch) -> None:
+    """Lets the next run end when it has finished so many files."""
+    finished = [0]
+    replace = os.replace
+
+    def replace_or_stop(source, target):
+        finished[0] += 1
+        if finished[0] == number:
+            raise Stopped("Stopped")
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", replace_or_stop)
+
+
+# --- Stopped ---
+
+
+@pytest.mark.parametrize("number", [1, 2, 9, 40, 77, 110, 126, 127, 131, 150, 154, 155, 156])
+def test_stopped_run_goes_on_and_gives_the_same_bytes(options, expected, monkeypatch, number):
+    with monkeypatch.context() as patched:
+        stop_at(number, patched)
+        with pytest.raises((Stopped, RuntimeError), match="Stopped"):
+            run(options)
+    run(options)
+    assert digests(Path(options.output_dir)) == expected
+
+
+KILLED_AT = """
+import os, signal, sys
+from pipeline import files
+from pipeline.cli import main
+
+moment, when = int(sys.argv[1]), sys.argv[2]
+replace, finished = os.replace, [0]
+
+def replace_and_die(source, target):
+    finished[0] += 1
+    if finished[0] == moment and when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+    if finished[0] == moment:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+files.os.replace = replace_and_die
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "when"), [(3, "before"), (20, "after"), (52, "before"), (57, "after")]
+)
+def test_killed_process_leaves_nothing_that_the_next_run_does_not_mend(
+    bundled_corpus, vocab, tmp_path, number, when
+):
+    def flags(folder):
+        return [
+            *(f"--input_dir={bundled_corpus}", f"--output_dir={tmp_path / folder}"),
+            *(f"--vocab={vocab}", "--num_workers=1", "--quiet"),
+        ]
+
+    killed = subprocess.run([sys.executable, "-c", KILLED_AT, str(number), when, *flags("out")])
+    assert killed.returncode == -9
+    assert main(flags("out")) == 0
+    assert main(flags("undisturbed")) == 0
+    assert digests(tmp_path / "out") == digests(tmp_path / "undisturbed")
+
+
+def test_next_run_says_how_many_units_were_done_before(options, monkeypatch, capsys):
+    with monkeypatch.context() as patched:
+        stop_at(120, patched)
+        with pytest.raises((Stopped, RuntimeError), match="Stopped"):
+            run(options)
+    done = {
+        stage: len(list(Path(options.output_dir, "work/done", stage).iterdir()))
+        for stage in ("split", "clean", "finish")
+    }
+    capsys.readouterr()
+    run(options)
+    said = capsys.readouterr().err
+    for stage, count in done.items():
+        assert count > 0
+        assert f"{stage}: {count} of " in said
+
+
+def test_temporary_files_of_a_killed_run_are_deleted(options, expected):
+    run(options)
+    out = Path(options.output_dir)
+    name = "part-00000-of-00001.jsonl.zst"
+    left = [out / f"vocab.txt.{'0' * 32}.tmp", out / f"documents/{name}.{'1' * 32}.tmp"]
+    for path in left:
+        path.write_bytes(b"half")
+    run(options)
+    assert digests(out) == expected
+
+
+# --- Repeated and changed ---
+
+
+def test_complete_run_is_not_made_again(options, expected, capsys):
+    run(options)
+    out = Path(options.output_dir)
+    before = written_at(out)
+    capsys.readouterr()
+    run(options)
+    said = capsys.readouterr().err
+    assert f"{out}/documents: made before, with the same configuration" in said
+    assert f"{out}/tfrecords: made before, with the same configuration" in said
+    assert written_at(out) == before
+    assert digests(out) == expected
+
+
+def test_overwrite_starts_afresh(options, expected):
+    run(options)
+    out = Path(options.output_dir)
+    before = written_at(out)
+    run(RunOptions(**vars(options) | {"overwrite": True}))
+    assert digests(out) == expected
+    assert not before.items() & written_at(out).items()
+
+
+def test_other_seed_makes_only_the_shards_again_and_says_so(options, capsys):
+    run(options)
+    out = Path(options.output_dir)
+    before = written_at(out)
+    capsys.readouterr()
+    changed = InstancesConfig(shard_text_bytes=40_000, seed=7)
+    run(RunOptions(**vars(options) | {"instances": changed}))
+    assert "shards: made again, and all that follows: seed (0 before, 7 now)" in (
+        capsys.readouterr().err
+    )
+    after = written_at(out)
+    assert {name: time for name, time in after.items() if not name.startswith("tfrecords/")} == {
+        name: time for name, time in before.items() if not name.startswith("tfrecords/")
+    }
+    assert not {item for item in before.items() if item[0].startswith("tfrecords/")} & after.items()
+
+
+def test_other_dedup_keeps_what_was_cleaned(options, monkeypatch, capsys, bundled_corpus, tmp_path):
+    with monkeypatch.context() as patched:
+        stop_at(120, patched)
+        with pytest.raises((Stopped, RuntimeError), match="Stopped"):
+            run(options)
+    cleaned = len(list(Path(options.output_dir, "work/done/clean").iterdir()))
+    capsys.readouterr()
+    changed = DocumentsConfig(unit_bytes=20_000, block_text_bytes=2_000, dedup="none")
+    run(RunOptions(**vars(options) | {"documents": changed}))
+    said = capsys.readouterr().err
+    assert "finish: made again, and all that follows: dedup (exact before, none now)" in said
+    assert f"clean: {cleaned} of {cleaned} units were done before" in said
+    assert "finish: " in said and "finish: 1 of" not in said
+    fresh = options_for(bundled_corpus, Path(options.vocab), tmp_path / "x", documents=changed)
+    run(fresh)
+    assert digests(Path(options.output_dir)) == digests(tmp_path / "x")
+
+
+def test_changed_input_file_is_named_and_read_again(
+    write_lines, bundled_corpus, vocab, tmp_path, capsys
+):
+    def documents(count):
+        text = "本市今天起试行新的公交线路，方便沿线居民出行，票价保持不变。第{}号。"
+        return [{"text": text.format(number)} for number in range(count)]
+
+    write_lines("a.jsonl", documents(40))
+    folder = write_lines("b.jsonl", documents(20))
+    run(options_for(folder, vocab, tmp_path / "out"))
+    write_lines("b.jsonl", documents(60))
+    capsys.readouterr()
+    run(options_for(folder, vocab, tmp_path / "out"))
+    assert "split: made again, and all that follows: inputs (b.jsonl)" in capsys.readouterr().err
+    run(options_for(folder, vocab, tmp_path / "fresh"))
+    assert digests(tmp_path / "out") == digests(tmp_path / "fresh")
+
+
+def test_documents_of_a_wholly_different_corpus_are_not_replaced(
+    options, write_lines, vocab, expected
+):
+    run(options)
+    other = write_lines("a.jsonl", [{"text": "另一个语料库里的一篇文章，和以前的毫无关系。"}])
+    with pytest.raises(UsageError, match="was made from other files; choose another --output_dir"):
+        run(options_for(other, vocab, Path(options.output_dir)))
+    assert digests(Path(options.output_dir)) == expected
+
+
+def test_learned_vocabulary_is_kept_when_only_the_seed_changes(options, monkeypatch):
+    learned = []
+
+    def learn(counts, pieces):
+        learned.append(counts)
+        return select_tokens(counts, lambda words, size: [])
+
+    monkeypatch.setattr("pipeline.run.select_tokens", learn)
+    without = {"vocab": None}
+    run(RunOptions(**vars(options) | without))
+    changed = InstancesConfig(shard_text_bytes=40_000, seed=7)
+    run(RunOptions(**vars(options) | without | {"instances": changed}))
+    assert len(learned) == 1
+    run(RunOptions(**vars(options) | without | {"overwrite": True}))
+    assert len(learned) == 2 and learned[0] == learned[1]
+
+
+# --- Refused ---
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"format_version": 1, "made_with": {}}, "was made in format 1; this is 2"),
+        ({"started": "2019"}, "was made in format None; this is 2"),
+        (None, "holds outputs, but no"),
+    ],
+)
+def test_outputs_of_another_format_are_refused_and_kept(options, expected, facts, said):
+    run(options)
+    path = Path(options.output_dir, "run.json")
+    path.unlink()
+    if facts is not None:
+        path.write_text(json.dumps(facts))
+    with pytest.raises(UsageError, match=said):
+        run(options)
+    assert digests(Path(options.output_dir)) == expected
+    run(RunOptions(**vars(options) | {"overwrite": True}))
+    assert digests(Path(options.output_dir)) == expected
+
+
+def test_second_run_into_one_directory_is_refused(options, capsys):
+    out = Path(options.output_dir)
+    out.mkdir()
+    descriptor = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        flags = (f"--input_dir={options.input_dir}", f"--output_dir={out}")
+        code = main([*flags, f"--vocab={options.vocab}", "--num_workers=1", "--quiet"])
+    finally:
+        os.close(descriptor)
+    assert code == 2
+    assert f"another run is writing to {out}; wait for its end" in capsys.readouterr().err
+    assert list(out.iterdir()) == []
+
+
+def test_documents_stage_with_other_settings_makes_shards_stale(options):
+    run(options)
+    out = Path(options.output_dir)
+    changed = DocumentsConfig(unit_bytes=20_000, block_text_bytes=3_000)
+    run(RunOptions(**vars(options) | {"documents": changed, "stage": "documents"}))
+    assert not (out / "tfrecords").exists()
+    assert (out / "vocab.txt").read_bytes() == Path(options.vocab).read_bytes()
