@@ -20,6 +20,7 @@ VOCAB = ["tensorflow-text>=2.18,<3"]
 TRAIN = ["tensorflow>=2.18,<3", "tf-keras>=2.18,<3", *VOCAB]
 DEV = [
     "hypothesis>=6.100,<7",
+    "matplotlib>=3.9,<4",
     "pyright[nodejs]>=1.1.400,<2",
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",

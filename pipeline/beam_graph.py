@@ -76,12 +76,11 @@ class RunUnits(beam.PTransform[Any, Any]):
 
     def expand(self, input_or_inputs: Any) -> Any:
         """Spreads the units over the workers and runs them."""
-        # Breaks fusion, so that a cluster spreads the units; names and numbers are all it moves.
-        return (
-            input_or_inputs
-            | "SpreadUnits" >> beam.Reshuffle()
-            | "RunUnit" >> beam.ParDo(_RunUnitsFn(self._stage, self._local))
-        )
+        if not self._local:
+            # Breaks fusion, so that a cluster spreads the units; names and numbers are all it
+            # moves. The local pool spreads them by itself.
+            input_or_inputs = input_or_inputs | "SpreadUnits" >> beam.Reshuffle()
+        return input_or_inputs | "RunUnit" >> beam.ParDo(_RunUnitsFn(self._stage, self._local))
 
 
 @dataclasses.dataclass

@@ -152,15 +152,18 @@ def pack_stream(stream: TokenStream, max_seq_length: int) -> Packing:
 def _find_cuts(stream: TokenStream, capacity: int) -> tuple[IntArray, IntArray]:
     """Returns where in the stream each sequence begins and ends, shape [N] each."""
     # Searched as bytes: the last unit start at or before a place is one call away.
-    unit_starts = stream.unit_starts.tobytes()
-    is_separator = (stream.ids == SEP_ID).tobytes()
-    begins: list[int] = []
-    ends: list[int] = []
-    begin, total = 0, len(unit_starts)
-    while begin < total:
-        cut = begin + capacity
-        cut = total if cut >= total else unit_starts.rfind(1, begin, cut + 1)
-        begins.append(begin)
-        ends.append(cut - is_separator[cut - 1])
-        begin = cut + (is_separator[cut] if cut < total else 0)
-    return np.array(begins, np.int64), np.array(ends, np.int64)
+    is_separator = stream.ids == SEP_ID
+    find_last_start = stream.unit_starts.tobytes().rfind
+    skipped = is_separator.tobytes()
+    total = len(skipped)
+    cuts: list[int] = []
+    begin = 0
+    while begin + capacity < total:
+        cut = find_last_start(1, begin, begin + capacity + 1)
+        cuts.append(cut)
+        begin = cut + skipped[cut]
+    if begin < total:
+        cuts.append(total)
+    ends = np.array(cuts, np.int64)
+    begins = ends[:-1] + is_separator[ends[:-1]]
+    return np.append(np.zeros(len(ends[:1]), np.int64), begins), ends - is_separator[ends - 1]

@@ -231,16 +231,20 @@ def _cut_lines(pieces: Iterator[bytes], position: int, unit: Unit) -> Iterator[R
       unit: whose range to keep to; if `position` is before it, the first line is not the unit's.
     """
     is_foreign = position < unit.start
-    begins, kept = position, [b""]
+    begins, end = position, unit.end
+    kept: list[bytes] = []
     for piece in pieces:
         *ended, rest = piece.split(b"\n")
         for line in ended:
             position += len(line)
+            if kept:
+                line = b"".join([*kept, line])
+                kept.clear()
             if not is_foreign:
-                yield _make_line(begins, position - begins, [*kept, line])
+                yield _make_line(begins, position - begins, line)
             position += 1
-            begins, kept, is_foreign = position, [], False
-            if begins >= unit.end:
+            begins, is_foreign = position, False
+            if begins >= end:
                 return
         position += len(rest)
         if is_foreign and position >= unit.end:
@@ -255,9 +259,8 @@ def _cut_lines(pieces: Iterator[bytes], position: int, unit: Unit) -> Iterator[R
             "stop what changes it and start again",
         )
     if position > begins and not is_foreign:
-        yield _make_line(begins, position - begins, kept)
+        yield _make_line(begins, position - begins, b"".join(kept))
 
 
-def _make_line(begins: int, length: int, kept: list[bytes]) -> RawLine:
-    data = b"".join(kept)
+def _make_line(begins: int, length: int, data: bytes) -> RawLine:
     return RawLine(begins, data[:_BEGINNING_BYTES] if length > MAX_LINE_BYTES else data, length)

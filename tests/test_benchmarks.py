@@ -8,14 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import corpus, memory, usual_recipe
+from benchmarks import corpus, memory, plot, run, steps, usual_recipe
 from benchmarks.corpus import multiply_corpus, rewrite_window
-from benchmarks.memory import measure
-from benchmarks.usual_recipe import run_usual_recipe, split_into_sentences
+from benchmarks.memory import Usage, measure
+from benchmarks.run import Figures, Ratio, derive_ratios
+from benchmarks.steps import StepCosts, measure_steps
+from benchmarks.usual_recipe import RecipeResult, run_usual_recipe, split_into_sentences
+from pipeline.blocks import BlockWriter, encode_row, read_rows
+from pipeline.config import DocumentsConfig
 from pipeline.corpora import CORPORA, Line, parse_line
 from pipeline.errors import UsageError
 from pipeline.inputs import find_inputs
+from pipeline.layout import Layout
+from pipeline.manifest import Manifest
 from pipeline.reading import open_decompressed
+from pipeline.records import Document
+from pipeline.run import RunOptions
+from pipeline.run import run as run_pipeline
+from tfrecords_schema.framing import read_records
+from vocab.counting import TokenCounts
+from vocab.selection import select_tokens
 from vocab.special_tokens import SPECIAL_TOKENS
 from vocab.vocab_file import format_vocab
 
@@ -477,3 +489,285 @@ def test_memory_command_prints_and_passes_the_exit_code_on():
 def test_memory_command_explains_itself(argv, capsys):
     assert memory.main(argv) == 2
     assert "python -m benchmarks.memory -- command" in capsys.readouterr().err
+
+
+# --- Steps ---
+
+
+@pytest.fixture(scope="module")
+def whole_vocab():
+    """A vocabulary of the size that the pipeline wants, made without TensorFlow."""
+    return format_vocab(select_tokens(TokenCounts.empty(), lambda words, size: []))
+
+
+@pytest.fixture(scope="module")
+def measured(bundled_corpus, whole_vocab, tmp_path_factory):
+    """What the steps took for the bundled corpus, and where they wrote to."""
+    folder = tmp_path_factory.mktemp("steps")
+    return measure_steps(str(bundled_corpus), whole_vocab, str(folder)), folder
+
+
+def test_steps_all_take_time(measured):
+    costs, _ = measured
+    assert tuple(costs.seconds) == steps.STEPS
+    assert min(costs.seconds.values()) > 0
+    assert costs.bare_seconds > 0
+
+
+def test_steps_account_for_all_kept_text(measured):
+    costs, folder = measured
+    documents = [row for path in (folder / "documents").iterdir() for row in read_rows(str(path))]
+    assert len(documents) == costs.documents
+    assert sum(len(row["text"].encode()) for row in documents) == costs.text_bytes
+
+
+def test_steps_account_for_all_text_read(bundled_corpus, measured):
+    texts = [
+        text
+        for (corpus_name, _), lines in lines_of(bundled_corpus).items()
+        for text in texts_of(lines, CORPORA[corpus_name])
+    ]
+    assert measured[0].text_read_bytes == sum(len(text.encode()) for text in texts)
+
+
+def test_steps_count_the_sequences_they_write(measured):
+    costs, folder = measured
+    for length, expected in costs.sequences.items():
+        written = 0
+        for path in (folder / "tfrecords" / str(length)).iterdir():
+            with path.open("rb") as file:
+                written += len(list(read_records(file, path.name)))
+        assert written == expected
+
+
+@pytest.mark.slow
+def test_steps_write_what_a_run_writes(zipped_corpus, whole_vocab, tmp_path):
+    vocab_path = tmp_path / "vocab.txt"
+    vocab_path.write_bytes(whole_vocab)
+    small = DocumentsConfig(unit_bytes=20_000, block_text_bytes=5_000)
+    measure_steps(str(zipped_corpus), whole_vocab, str(tmp_path / "steps"), small)
+    run_pipeline(
+        RunOptions(
+            input_dir=str(zipped_corpus),
+            output_dir=str(tmp_path / "run"),
+            vocab=str(vocab_path),
+            documents=small,
+            quiet=True,
+        )
+    )
+    written, expected = (data_below(tmp_path / name) for name in ("steps", "run"))
+    assert {name.partition("/")[0] for name in expected} == {"documents", "rejected", "tfrecords"}
+    assert written == expected
+
+
+def data_below(folder):
+    """Returns the content of every documents file and shard, whatever its frames are."""
+    contents = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name.startswith("work/"):
+            continue
+        if path.suffix == ".tfrecord":
+            contents[name] = path.read_bytes()
+        elif path.name.endswith(".jsonl.zst"):
+            contents[name] = list(read_rows(str(path)))
+    return contents
+
+
+# --- Ratios ---
+
+STEP_SECONDS = {
+    **dict.fromkeys(steps.DOCUMENT_STEPS, 1.0),
+    **dict(segment=2.0, tokenize=1.0, pack=0.25, mask=0.25, encode=0.25, write=0.25),
+}
+
+
+def usages(wall, cpu, peak=1_000_000_000):
+    """Three runs of which the middle one is median in time, and one takes the most memory."""
+    return [
+        Usage(9 * wall, cpu / 2, peak // 2, 0),
+        Usage(wall, cpu, peak // 4, 0),
+        Usage(wall / 9, 3 * cpu, peak, 0),
+    ]
+
+
+def recipe_result(cpu_seconds, text_bytes=1_500_000):
+    return RecipeResult(cpu_seconds, text_bytes, 10, 1000, 10, 0, 5, 375_000)
+
+
+@pytest.fixture
+def figures():
+    """Figures of 100 MB of text, by which some bounds hold and some do not."""
+    costs = StepCosts(STEP_SECONDS, 4.0, 120_000_000, 100_000_000, 50, {128: 70, 512: 17})
+    slower = costs._replace(seconds={step: 9.0 for step in steps.STEPS}, bare_seconds=9.0)
+    return Figures(
+        documents_read=60,
+        runs={
+            run.LEARNED: usages(40, 50),
+            run.ONE: usages(20, 20, 1_800_000_000),
+            run.TWO: usages(10, 40),
+            run.MASKED: usages(30, 50, 2_300_000_000),
+            run.TINY_LEARNED: usages(12, 12),
+            run.TINY: usages(7, 7),
+            run.FEW_UNITS: usages(3, 2),
+            run.MANY_UNITS: usages(3, 3),
+        },
+        further_units=250,
+        steps=[slower, costs, costs._replace(bare_seconds=1.0)],
+        recipe={
+            "jieba": {128: [recipe_result(n) for n in (4.5, 99, 3)], 512: [recipe_result(3)]},
+            "jieba_fast": {128: [recipe_result(1.5)], 512: [recipe_result(1.5)]},
+        },
+        plan={"documents": (60, 50), "CPU seconds": (15, 20)},
+    )
+
+
+@pytest.mark.parametrize(
+    "ratio",
+    [
+        Ratio("MB of text per core-second, 1 worker", 5.0, 3.4),
+        Ratio("MB of text per core-second, 2 workers", 2.5, 3.4),
+        Ratio("speed / speed of rjieba alone", 0.2, 0.25),
+        Ratio("time of tokenize to write / time of rjieba alone", 0.5, None, 1),
+        Ratio("10 maskings: MB of text per core-second", 2.0, 0.8),
+        Ratio("speed / speed of the usual recipe (jieba)", 25.0, 20),
+        Ratio("10 maskings: speed / speed of the usual recipe (jieba)", 100.0, 40),
+        Ratio("speed / speed of the usual recipe (jieba_fast)", 10.0),
+        Ratio("10 maskings: speed / speed of the usual recipe (jieba_fast)", 40.0),
+        Ratio("text that the usual recipe loses, %", 25.0),
+        Ratio("wall time of 2 workers / wall time of 1", 0.5, None, 0.58),
+        Ratio("peak memory, 1 worker, GB", 1.8, None, 1.7),
+        Ratio("peak memory, 2 workers, GB", 2.3, None, 2.4),
+        Ratio("bundled corpus, wall seconds", 12, None, 15),
+        Ratio("bundled corpus with --vocab, wall seconds", 7, None, 6),
+        Ratio("a further unit, CPU milliseconds", 4.0),
+        Ratio("plan / run: documents", 1.2, 0.8, 1.2),
+        Ratio("plan / run: CPU seconds", 0.75, 0.8, 1.2),
+    ],
+)
+def test_derive_ratios_is_exact(figures, ratio):
+    assert ratio in derive_ratios(figures)
+
+
+def test_derive_ratios_has_no_others(figures):
+    assert len(derive_ratios(figures)) == 18
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "holds"),
+    [(None, None, True), (2, None, True), (2.1, None, False), (None, 2, True), (None, 1.9, False)],
+)
+def test_ratio_holds_up_to_its_bounds(low, high, holds):
+    assert Ratio("", 2, low, high).holds == holds
+
+
+def test_tables_show_runs_steps_and_bounds(figures):
+    shown = [" ".join(line.split()) for line in run.format_figures(figures).splitlines()]
+    assert "1 worker 20.00 20.00 1.80 5.00" in shown
+    assert "segment 2.00 20.0 10.0%" in shown
+    assert "rest: start, Beam, reading back 11.00 110.0 55.0%" in shown
+    assert "usual recipe (jieba) 5,000" in shown
+    assert "wall time of 2 workers / wall time of 1 0.5 <= 0.58 holds" in shown
+    assert "plan / run: CPU seconds 0.75 >= 0.8, <= 1.2 DOES NOT HOLD" in shown
+    assert "a further unit, CPU milliseconds 4" in shown
+
+
+def test_results_hold_figures_and_machine_and_no_path(figures):
+    text = json.dumps(run.describe(figures, run.describe_machine()))
+    results = json.loads(text)
+    assert set(results) == {
+        *("day", "machine", "versions", "text", "cpu_seconds_per_mb", "ratios", "measured")
+    }
+    assert set(results["machine"]) == {"cpu", "cores", "memory_bytes", "load_before"}
+    assert results["text"] == {
+        "read_bytes": 120_000_000,
+        "kept_bytes": 100_000_000,
+        "documents_read": 60,
+        "documents_kept": 50,
+        "sequences": {"128": 70, "512": 17},
+    }
+    assert results["cpu_seconds_per_mb"]["whole run, 1 worker"] == 0.2
+    assert results["cpu_seconds_per_mb"]["rest"] == pytest.approx(0.11)
+    assert results["measured"]["runs"]["1 worker"]["cpu_seconds"] == [10, 20, 60]
+    assert len(results["measured"]["steps"]) == 3
+    assert str(ROOT) not in text
+
+
+def test_plot_draws_results_wide_enough_for_a_readme(figures, tmp_path):
+    results = run.describe(figures, run.describe_machine())
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert plot.main([str(tmp_path / "results.json"), str(tmp_path / "results.png")]) == 0
+    image = (tmp_path / "results.png").read_bytes()
+    assert image.startswith(b"\x89PNG")
+    assert int.from_bytes(image[16:20], "big") >= 900
+
+
+def test_plot_command_explains_itself(capsys):
+    assert plot.main([]) == 2
+    assert "RESULTS.json RESULTS.png" in capsys.readouterr().err
+
+
+# --- Measuring it all ---
+
+
+@pytest.fixture
+def sample_of(tmp_path):
+    """Writes the texts of corpora to documents/ and samples them."""
+
+    def sample(texts_by_corpus, wanted_bytes):
+        layout, blocks = Layout(str(tmp_path)), []
+        (tmp_path / "documents").mkdir()
+        for part, (name, texts) in enumerate(texts_by_corpus.items()):
+            with open(layout.part(part, len(texts_by_corpus)), "wb") as file:
+                writer = BlockWriter(file, part, name, block_text_bytes=1000)
+                for number, text in enumerate(texts):
+                    document = Document(f"{name}/{number}", name, "train", "", text)
+                    writer.write("train", encode_row(document), len(text.encode()))
+                writer.close()
+            blocks += writer.blocks
+        manifest = Manifest({}, len(texts_by_corpus), Counter(), blocks, [])
+        return run.sample_texts(layout, manifest, wanted_bytes)
+
+    return sample
+
+
+def test_sample_texts_takes_of_each_corpus_in_proportion(sample_of):
+    texts = {
+        "wiki2019zh": [f"wiki {number:03d} 好" for number in range(300)],
+        "news2016zh": [f"news {number:03d} 好" for number in range(100)],
+    }
+    sample = sample_of(texts, 480)
+    assert Counter(text[:4] for text in sample) == {"wiki": 30, "news": 10}
+    assert len({text[:7] for text in sample}) == 40
+
+
+def test_sample_texts_takes_long_documents_as_often_as_short_ones(sample_of):
+    texts = ["好" * (300 if number * 7919 % 100 < 50 else 3) for number in range(4000)]
+    sample = sample_of({"news2016zh": texts}, 60_000)
+    long = sum(len(text) == 300 for text in sample)
+    assert 100 < len(sample) < 160
+    assert 0.4 < long / len(sample) < 0.6
+
+
+@linux_only
+@pytest.mark.slow
+def test_run_command_writes_results_of_everything(bundled_corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    output = tmp_path / "results"
+    flags = f"--corpus={bundled_corpus}", f"--output={output}", "--repeats=1"
+    assert run.main([*flags, "--recipe_bytes=9000"]) == 0
+    results = json.loads(output.with_suffix(".json").read_text())
+    assert results["text"]["documents_kept"] == results["measured"]["plan"]["documents"]["real"]
+    assert len(results["ratios"]) >= 20
+    assert all(ratio["value"] > 0 for ratio in results["ratios"])
+    assert output.with_suffix(".png").exists()
+    assert "plan / run: documents" in capsys.readouterr().out
+
+
+@linux_only
+@pytest.mark.slow
+def test_run_command_says_which_run_failed(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(ROOT)
+    assert run.main([f"--corpus={tmp_path / 'none'}", f"--output={tmp_path / 'results'}"]) == 1
+    assert "2 workers, learned vocabulary: ended with exit code 2" in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())

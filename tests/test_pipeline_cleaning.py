@@ -351,17 +351,24 @@ def test_clean_text_of_cleaned_text_changes_nothing(pieces):
     assert clean_text(once) == once
 
 
-def test_character_edits_touch_exactly_the_code_points_that_clean_text_looks_for():
-    # They are skipped for texts in which the search finds nothing.
-    found = [
-        char
-        for char in map(chr, range(0x110000))
-        if cleaning._TOUCHED_BY_CHARACTER_EDITS.search(char)
-    ]
-    edited = [
-        char
-        for char in map(chr, range(0x110000))
-        if any(edit(char) != char for edit in cleaning.CHARACTER_EDITS)
-    ]
-    assert found == edited
-    assert len(found) > 100_000
+def test_character_edits_in_one_pass_equal_one_after_the_other_for_every_code_point():
+    for char in [*map(chr, range(0x110000)), "\r\n", "\n\r"]:
+        one_by_one = char
+        for _, edit in cleaning.CHARACTER_EDITS:
+            one_by_one = edit(one_by_one)
+        assert cleaning.edit_characters(char) == one_by_one
+
+
+@given(st.text(st.sampled_from("\r\n\t \x00\x85\u200b\u3000Ａ１，甲a")))
+def test_character_edits_in_one_pass_equal_one_after_the_other(text):
+    one_by_one = text
+    for _, edit in cleaning.CHARACTER_EDITS:
+        one_by_one = edit(one_by_one)
+    assert cleaning.edit_characters(text) == one_by_one
+
+
+def test_what_character_edits_look_for_is_exactly_what_they_change():
+    for looks_for, edit in cleaning.CHARACTER_EDITS:
+        changed = [char for char in map(chr, range(0x110000)) if edit(char) != char]
+        assert changed == [char for char in map(chr, range(0x110000)) if looks_for.search(char)]
+        assert len(changed) > 5

@@ -13,6 +13,8 @@ from pipeline.dedup import (
     block_keys,
     content_key,
     find_losers,
+    pack_losers,
+    unpack_losers,
     unpack_places,
 )
 from pipeline.records import HELD_OUT, TEST, TRAIN, Unit, document_id
@@ -276,3 +278,14 @@ def test_block_keys_uses_all_ranges_evenly():
 
 def test_block_keys_of_unit_without_documents_yields_nothing():
     assert list(block_keys(unit_of("a"), key_array([]))) == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.builds(Loser, offsets, st.text(max_size=5), st.text(max_size=9)), max_size=6))
+@example([])
+@example([Loser((1 << 56) - 1, "duplicate", "plain/train/文\n\u2028.jsonl:0")])
+def test_unpack_losers_gives_back_what_pack_losers_took(losers):
+    packed = pack_losers(losers)
+    assert isinstance(packed, bytes)
+    assert unpack_losers(packed) == losers
+    assert all(isinstance(loser, Loser) for loser in unpack_losers(packed))

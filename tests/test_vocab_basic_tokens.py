@@ -8,7 +8,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vocab import basic_tokens
-from vocab.basic_tokens import Kind, classify, find_stretches, settle_final_sigma
+from vocab.basic_tokens import (
+    Kind,
+    classify,
+    find_stretches,
+    fold_letters,
+    settle_final_sigma,
+)
 
 
 def cut(text):
@@ -275,6 +281,49 @@ def cut_by_stretches(text):
 @example("中\u302e\u0301 \u302e\u0301a\u3000\U0001d165\u302e，")
 def test_stretches_cut_one_by_one_equal_the_whole_text(text):
     assert cut_by_stretches(text) == tokens_of(text)
+
+
+def stretches_of(text):
+    """Stretches as the tokenizer finds them in any text."""
+    text = settle_final_sigma(text)
+    kinds = [classify(ord(char))[0] for char in text]
+    return find_stretches(text, np.isin(kinds, [Kind.LETTER, Kind.DROP]))[1]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(st.characters(exclude_categories=()))
+    | st.text("azAZ09éÉΣςİßカがｶ￥😀\u0301\u302e\U0001d15e각\u200b\0\ufffd 中", max_size=20)
+)
+@example("AbC019 ÀÉ İ ςΣ ￥５ がｶﾞ")
+@example("a\0b a\u0301 각 \u302ea")
+def test_fold_letters_equals_the_one_word_of_the_stretch_where_it_folds_it(text):
+    for stretch in stretches_of(text):
+        kinds = {classify(ord(char))[0] for char in stretch}
+        folded = fold_letters(stretch)
+        assert (folded is None) == (Kind.DROP in kinds)
+        if folded is not None:
+            # Character by character, so that places stay.
+            assert cut(stretch) == [(folded, list(range(len(stretch))))]
+
+
+@pytest.mark.parametrize(
+    ("stretch", "folded"),
+    [
+        ("AbC019", "abc019"),
+        ("Éa", "ea"),
+        ("İıΣ", "iıσ"),
+        ("がガｶ￥😀", "かカｶ￥😀"),
+        ("e\u0301", None),
+        ("a\u200b", None),
+        ("\0", None),
+        ("각", None),
+        ("a\u302e", None),
+    ],
+)
+def test_fold_letters_folds_what_is_one_character_each(stretch, folded):
+    # Twice: the second time all characters are known.
+    assert [fold_letters(stretch) for _ in range(2)] == [folded, folded]
 
 
 def test_kinds_are_distinct_and_not_zero():

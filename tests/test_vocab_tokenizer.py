@@ -111,6 +111,15 @@ def test_encode_twice_gives_the_same_ids_when_no_room_is_left_for_known_words(mo
         pytest.param(["a\u200b", "a"], ["a", "##a"], [0, 2], [1, 0], id="dropped-character"),
         pytest.param(["外国", "的"], ["[UNK]", "国", "的"], [0, 1, 2], [1, 0, 1], id="unk"),
         pytest.param(["中", " 国"], ["中", "国"], [0, 2], [1, 1], id="word-begins-with-a-space"),
+        pytest.param(["中", "  国"], ["中", "国"], [0, 3], [1, 1], id="word-begins-with-spaces"),
+        pytest.param(
+            ["中", " \u200b\u0301国", "的", " \n国的"],
+            ["中", "国", "的", "国", "的"],
+            [0, 4, 5, 8, 9],
+            [1, 1, 1, 1, 0],
+            id="words-begin-with-spaces-and-dropped-characters",
+        ),
+        pytest.param(["中", "   "], ["中"], [0], [1], id="word-of-spaces-last"),
         pytest.param(["中 ", "国"], ["中", "国"], [0, 2], [1, 1], id="word-ends-with-a-space"),
         pytest.param(
             ["中", " ", " ", "\n", "国的"], ["中", "国", "的"], [0, 4, 5], [1, 1, 0], id="spaces"

@@ -161,6 +161,29 @@ def classify(code: int) -> tuple[Kind, str]:
     return kind_of(chr(folded)), chr(folded)
 
 
+_NOT_SO_SIMPLE: Final = "\0"
+
+
+class _Folding(dict[int, str]):
+    """For `str.translate`: the folded character of each letter that becomes one letter."""
+
+    def __missing__(self, code: int) -> str:
+        kind, folded = classify(code)
+        self[code] = folded if kind == Kind.LETTER else _NOT_SO_SIMPLE
+        return self[code]
+
+
+_folding = _Folding()
+
+
+def fold_letters(stretch: str) -> str | None:
+    """Returns a stretch folded, character by character; None if it needs `split_basic_tokens`."""
+    if stretch.isascii() and stretch.isalnum():
+        return stretch.lower()
+    folded = stretch.translate(_folding)
+    return None if _NOT_SO_SIMPLE in folded else folded
+
+
 def find_stretches(text: str, is_letter: BoolArray) -> tuple[IntArray, list[str]]:
     """Finds the longest runs of characters that `classify` calls LETTER or DROP.
 

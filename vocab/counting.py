@@ -16,6 +16,7 @@ from vocab.basic_tokens import (
     decode_codes,
     encode_codes,
     find_stretches,
+    fold_letters,
     settle_final_sigma,
     split_basic_tokens,
 )
@@ -66,10 +67,11 @@ def count_tokens(text: str) -> TokenCounts:
         counts.characters[classify(code)[1]] += int(by_code[code])
     _, stretches = find_stretches(text, (kinds == Kind.LETTER) | (kinds == Kind.DROP))
     for stretch, count in Counter(stretches).items():
-        if stretch.isascii() and stretch.isalnum():
-            counts.words[stretch.lower()] += count
-        else:
+        word = fold_letters(stretch)
+        if word is None:
             _count_intricate(stretch, count, counts)
+        else:
+            counts.words[word] += count
     return counts
 
 

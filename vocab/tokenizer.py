@@ -165,8 +165,9 @@ class Tokenizer:
 
     def _split_stretch(self, stretch: str) -> tuple[int, ...]:
         """Cuts a stretch of letters into pieces, each coded as place, continuation and id."""
-        if stretch.isascii() and stretch.isalnum():
-            return self._split_word(stretch.lower(), range(len(stretch)))
+        word = basic_tokens.fold_letters(stretch)
+        if word is not None:
+            return self._split_word(word, range(len(word)))
         basic = basic_tokens.split_basic_tokens(stretch)
         folded = basic_tokens.decode_codes(basic.codes)
         # Marks in canonical order may come before characters that stand before them.

@@ -1,0 +1,186 @@
+"""A forecast against the real run, and what it says and writes."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pipeline import plan
+from pipeline.cli import main
+from pipeline.config import DocumentsConfig, InstancesConfig
+from pipeline.inputs import find_inputs
+from pipeline.manifest import parse_manifest
+from pipeline.records import KEPT, READ
+from pipeline.table import format_forecast
+from vocab.counting import TokenCounts
+from vocab.selection import select_tokens
+from vocab.vocab_file import format_vocab
+
+VOCAB = format_vocab(select_tokens(TokenCounts.empty(), lambda words, size: []))
+
+
+def foresee(corpus, vocab=VOCAB, **changes):
+    config = InstancesConfig(**changes)
+    inputs = find_inputs(str(corpus)).recognised
+    return plan.foresee(inputs, DocumentsConfig(), config, vocab, [1, 2, 8])
+
+
+@pytest.fixture(scope="module")
+def forecast(bundled_corpus):
+    return foresee(bundled_corpus)
+
+
+@pytest.mark.slow
+def test_forecast_of_a_corpus_that_is_its_own_sample_is_the_run(forecast, bundled_corpus, tmp_path):
+    (tmp_path / "vocab.txt").write_bytes(VOCAB)
+    paths = f"--input_dir={bundled_corpus}", f"--output_dir={tmp_path}/out"
+    assert main([*paths, f"--vocab={tmp_path}/vocab.txt", "--num_workers=1", "--quiet"]) == 0
+    out = tmp_path / "out"
+    manifest = parse_manifest((out / "documents/manifest.json").read_bytes(), "manifest")
+    outcomes = Counter()
+    for (_, _, outcome), count in manifest.outcomes.items():
+        outcomes[outcome] += count
+    info = json.loads((out / "tfrecords/dataset_info.json").read_text())
+    total = forecast.total
+    assert total.read == outcomes[READ]
+    # Duplicates of other corpora and splits are not seen: the sample looks at each by itself.
+    assert total.kept == outcomes[KEPT] + outcomes["duplicate_of_training"]
+    assert total.text_bytes == pytest.approx(sum(b.text_bytes for b in manifest.blocks), rel=0.02)
+    for length in (128, 512):
+        made = sum(n for name, n in info["records"].items() if name.startswith(f"{length}/"))
+        # The real run pads the last sequence of each of 6 small shards.
+        assert made - 7 <= total.sequences[length] <= made * 1.02
+    size = sum(path.stat().st_size for path in out.rglob("*.tfrecord"))
+    assert total.tfrecords_bytes == pytest.approx(size, rel=0.03)
+
+
+def test_forecast_knows_corpora_and_splits_of_files(forecast):
+    assert set(forecast.costs) == {
+        ("baike2018qa", "held_out"),
+        ("baike2018qa", "train"),
+        ("news2016zh", "held_out"),
+        ("news2016zh", "train"),
+        ("translation2019zh", "held_out"),
+        ("translation2019zh", "train"),
+        ("webtext2019zh", "held_out"),
+        ("webtext2019zh", "test"),
+        ("webtext2019zh", "train"),
+        ("wiki2019zh", ""),
+    }
+
+
+def test_more_copies_cost_disk_and_no_more_sequences(forecast, bundled_corpus):
+    doubled = foresee(bundled_corpus, dupe_factor=2)
+    assert doubled.total.sequences == forecast.total.sequences
+    training = sum(
+        costs.tfrecords_bytes
+        for (_, split), costs in forecast.costs.items()
+        if split in ("train", "")
+    )
+    grown = doubled.total.tfrecords_bytes - forecast.total.tfrecords_bytes
+    assert grown == pytest.approx(training, rel=0.02)
+
+
+def test_workers_share_the_work_and_add_memory(forecast):
+    assert forecast.hours[8] < forecast.hours[2] < forecast.hours[1]
+    start = forecast.start_cpu_seconds + plan.WORKER_CPU_SECONDS
+    assert forecast.hours[8] * 3600 == pytest.approx(start + forecast.total.cpu_seconds / 8)
+    assert forecast.peak_bytes[8] - forecast.peak_bytes[2] == 6 * plan.WORKER_BYTES
+
+
+def test_learning_a_vocabulary_is_part_of_the_forecast(forecast, bundled_corpus):
+    learning = foresee(bundled_corpus, vocab=None)
+    assert learning.start_cpu_seconds == forecast.start_cpu_seconds + plan.LEARNING_CPU_SECONDS
+    assert learning.total.sequences[128] == pytest.approx(forecast.total.sequences[128], rel=0.2)
+
+
+def test_large_file_is_looked_at_in_places_spread_over_it(tmp_path, monkeypatch):
+    text = "本市今天起试行新的公交线路，方便沿线居民出行，票价保持不变。"
+    lines = [
+        json.dumps({"text": f"{place}区第{number}号通告：{text}"}, ensure_ascii=False)
+        for place in "甲乙丙丁"
+        for number in range(2_000)
+    ]
+    folder = tmp_path / "input"
+    folder.mkdir()
+    (folder / "mine_train.jsonl").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(plan, "_SAMPLE_BYTES", 40_000)
+    monkeypatch.setattr(plan, "_LEAST_BYTES_OF_GROUP", 1)
+    seen = []
+    make = plan._Sample.make_documents
+
+    def make_and_look(sample, group, wanted):
+        blocks, cost = make(sample, group, wanted)
+        seen.append(Path(sample._layout.root, "sample-0").read_text())
+        return blocks, cost
+
+    monkeypatch.setattr(plan._Sample, "make_documents", make_and_look)
+    forecast = foresee(folder)
+    assert all(f"{place}区第" in seen[0] for place in "甲乙丙丁")
+    assert len(seen[0].encode()) < 50_000
+    assert forecast.total.read == pytest.approx(8_000, rel=0.02)
+
+
+@pytest.mark.parametrize("ending", ["zip", "gz"])
+def test_packed_file_is_read_only_as_far_as_needed(tmp_path, monkeypatch, ending):
+    import gzip
+    import zipfile
+
+    line = json.dumps({"text": "本市今天起试行新的公交线路，方便沿线居民出行。"}).encode() + b"\n"
+    data = line * 50_000
+    if ending == "gz":
+        (tmp_path / "mine_train.jsonl.gz").write_bytes(gzip.compress(data))
+    else:
+        with zipfile.ZipFile(tmp_path / "mine.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("mine_train.jsonl", data)
+    monkeypatch.setattr(plan, "_SAMPLE_BYTES", 20_000)
+    monkeypatch.setattr(plan, "_LEAST_BYTES_OF_GROUP", 1)
+    pieces = []
+    read_pieces = plan.reading.read_pieces
+
+    def reading(member):
+        for piece in read_pieces(member):
+            pieces.append(len(piece))
+            yield piece
+
+    monkeypatch.setattr(plan.reading, "read_pieces", reading)
+    forecast = foresee(tmp_path)
+    assert sum(pieces) < len(data)
+    assert forecast.total.read == pytest.approx(50_000, rel=0.02)
+
+
+def test_plan_prints_the_forecast_and_writes_nothing(bundled_corpus, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vocab.txt").write_bytes(VOCAB)
+    before = sorted(bundled_corpus.rglob("*"))
+    assert main(["plan", f"--input_dir={bundled_corpus}", "--vocab=vocab.txt"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("corpus             split")
+    assert "On disk: " in printed and "workers  h:mm:ss  peak memory" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["vocab.txt"]
+    assert sorted(bundled_corpus.rglob("*")) == before
+
+
+def test_plan_without_input_dir_says_what_is_missing(capsys):
+    assert main(["plan"]) == 2
+    assert "--input_dir is needed" in capsys.readouterr().err
+
+
+def test_format_forecast_gives_sums_and_a_line_for_each_number_of_workers():
+    costs = plan.Costs(2e9, 1_000, 900, 1.5e9, Counter({128: 70, 512: 20}), 6e8, 3e9, 9e8, 90.0)
+    forecast = plan.Forecast({("plain", "train"): costs}, 2.5, {1: 2e8, 2: 9e8}, {1: 1.5, 2: 0.8})
+    assert format_forecast(forecast).splitlines() == [
+        "corpus  split   read  kept     text  128  512     CPU",
+        "-----------------------------------------------------",
+        "plain   train  1,000   900  1.50 GB   70   20  90.0 s",
+        "all            1,000   900  1.50 GB   70   20  90.0 s",
+        "",
+        "On disk: 600 MB documents/ and rejected/, 3.00 GB tfrecords/; while it runs 900 MB more",
+        "CPU: 92 s with one worker, 2.5 s of them to start",
+        "",
+        "workers  h:mm:ss  peak memory",
+        "-----------------------------",
+        "      1  1:30:00       200 MB",
+        "      2  0:48:00       900 MB",
+    ]
