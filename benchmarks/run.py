@@ -49,6 +49,7 @@ BUNDLED_CORPUS: Final = str(Path(__file__).parent.parent / "tests" / "data" / "n
 COPIES_OF_BUNDLED: Final = 80  # 18 MB
 MASKINGS: Final = 10
 SMALL_UNIT_BYTES: Final = 512
+MEMORY_FOLDER: Final = "/dev/shm"
 
 LEARNED, ONE, TWO = "2 workers, learned vocabulary", "1 worker", "2 workers"
 MASKED = f"2 workers, {MASKINGS} maskings"
@@ -309,7 +310,8 @@ class _Bench:
 
     def measure(self, recipe_bytes: int) -> Figures:
         """Measures everything, in the order in which it is printed."""
-        further_units = self._measure_runs()
+        self._measure_runs()
+        further_units = self._measure_units()
         manifest = _read_manifest(self._done)
         costs = [self._measure_steps() for _ in range(self._repeats)]
         kept = sum(block.text_bytes for block in manifest.blocks)
@@ -328,8 +330,7 @@ class _Bench:
 
     # --- Whole runs ---
 
-    def _measure_runs(self) -> int:
-        """Measures all runs; returns by how many units the last two differ."""
+    def _measure_runs(self) -> None:
         self._run(LEARNED, self._corpus, "--num_workers=2")
         learned = files.join(self._folder, LEARNED, "vocab.txt")
         shutil.copy(self._given_vocab or learned, self._vocab)
@@ -343,22 +344,29 @@ class _Bench:
         for _ in range(self._repeats):
             self._run(TINY_LEARNED, BUNDLED_CORPUS)
             self._run(TINY, BUNDLED_CORPUS, vocab)
-            self._run_in_units(FEW_UNITS, DocumentsConfig().unit_bytes)
-            self._run_in_units(MANY_UNITS, SMALL_UNIT_BYTES)
-        few, many = (Layout(files.join(self._folder, name)) for name in (FEW_UNITS, MANY_UNITS))
-        return _read_manifest(many).parts - _read_manifest(few).parts
 
     def _run(self, name: str, corpus: str, *flags: str) -> None:
-        paths = f"--input_dir={corpus}", f"--output_dir={files.join(self._folder, name)}"
-        self._measure(name, "-m", "pipeline", *paths, "--quiet", "--overwrite", *flags)
-
-    def _run_in_units(self, name: str, unit_bytes: int) -> None:
-        code = "import sys; from benchmarks.run import run_in_units; run_in_units(*sys.argv[1:])"
         output_dir = files.join(self._folder, name)
-        self._measure(name, "-c", code, BUNDLED_CORPUS, output_dir, self._vocab, str(unit_bytes))
+        paths = f"--input_dir={corpus}", f"--output_dir={output_dir}"
+        self._measure(name, output_dir, "-m", "pipeline", *paths, "--quiet", "--overwrite", *flags)
 
-    def _measure(self, name: str, *arguments: str) -> None:
-        files.delete(files.join(self._folder, name))
+    def _measure_units(self) -> int:
+        """Measures runs of few and of many units; returns by how many units they differ."""
+        code = "import sys; from benchmarks.run import run_in_units; run_in_units(*sys.argv[1:])"
+        sizes = {FEW_UNITS: DocumentsConfig().unit_bytes, MANY_UNITS: SMALL_UNIT_BYTES}
+        # Not on a disk: making files is several times slower on ext4 after many were deleted.
+        where = MEMORY_FOLDER if os.path.isdir(MEMORY_FOLDER) else self._folder
+        with tempfile.TemporaryDirectory(dir=where) as folder:
+            layouts = {name: Layout(files.join(folder, name)) for name in sizes}
+            for _ in range(self._repeats):
+                for name, (root,) in layouts.items():
+                    arguments = BUNDLED_CORPUS, root, self._vocab, str(sizes[name])
+                    self._measure(name, root, "-c", code, *arguments)
+            few, many = (_read_manifest(layout).parts for layout in layouts.values())
+        return many - few
+
+    def _measure(self, name: str, output_dir: str, *arguments: str) -> None:
+        files.delete(output_dir)
         quiet = ("sh", "-c", 'exec "$0" "$@" > /dev/null')
         usage = measure([*quiet, sys.executable, *arguments])
         if usage.exit_code:

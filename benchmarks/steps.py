@@ -8,6 +8,7 @@ The limit, a bare loop over rjieba, is measured in between, over the text of the
 turn before and after the step that cuts them into words.
 """
 
+import io
 import time
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator, Sequence
@@ -21,11 +22,23 @@ import rjieba
 from pipeline import blocks, cleaning, corpora, dedup, files, local_pool, packing, stages, units
 from pipeline.blocks import FrameWriter
 from pipeline.config import DocumentsConfig, InstancesConfig
+from pipeline.errors import RunError
 from pipeline.inputs import find_inputs
 from pipeline.layout import Layout, shard_name
 from pipeline.masking import draw_mask_ids, find_mask_units
 from pipeline.reading import RawLine, read_lines
-from pipeline.records import HELD_OUT, TRAIN, Block, Document, Rejected, Shard, Unit, document_id
+from pipeline.records import (
+    HELD_OUT,
+    READ,
+    TRAIN,
+    Block,
+    Document,
+    OutcomeCounts,
+    Rejected,
+    Shard,
+    Unit,
+    document_id,
+)
 from pipeline.segmentation import load_segmenter, measure_words
 from tfrecords_schema.examples import encode_examples
 from tfrecords_schema.features import MAX_PREDICTIONS_PER_SEQ, SEQ_LENGTHS
@@ -87,7 +100,7 @@ def measure_steps(
     layout = Layout(output_dir)
     making = _MakingDocuments(clock, layout, documents or DocumentsConfig())
     made = making.make(input_dir)
-    shards = _MakingShards(clock, layout, config, made, vocab)
+    shards = _MakingShards(clock, layout, config, made, making.parts, vocab)
     for shard in units.plan_shards(made, config.shard_text_bytes):
         shards.build(shard)
     return StepCosts(
@@ -129,17 +142,22 @@ class _MakingDocuments:
 
     def __init__(self, clock: _Clock, layout: Layout, config: DocumentsConfig) -> None:
         self.text_read_bytes = 0
+        self.parts = 0
         self._measure = clock.measure
         self._layout = layout
         self._config = config
-        self._keys: defaultdict[int, list[dedup.KeyBlock]] = defaultdict(list)
 
     def make(self, input_dir: str) -> list[Block]:
         """Writes documents/; returns its blocks."""
         found = units.number_units(self._unpack(input_dir))
+        self.parts = len(found)
         for unit in found:
-            self._clean(unit)
-        losers = self._find_losers()
+            outcomes = self._clean(unit)
+            # What later steps read is written again, by the real thing, which must agree.
+            cleaned = stages.clean_unit(unit, self._config, self._layout, False)
+            if cleaned.outcomes != outcomes:
+                raise RunError(f"{unit.name}: stages.clean_unit made something else of it")
+        losers = self._find_losers(found)
         return [block for unit in found for block in self._finish(unit, losers[unit.number])]
 
     def _unpack(self, input_dir: str) -> Iterator[Unit]:
@@ -148,27 +166,28 @@ class _MakingDocuments:
                 split = stages.split_input(input_file, self._config, self._layout, False)
             yield from split.units
 
-    def _clean(self, unit: Unit) -> None:
-        place = unit.number, unit.total
-        keys: list[bytes] = []
-        with (
-            files.finished_or_absent(self._layout.cleaned(*place)) as kept_file,
-            files.finished_or_absent(self._layout.cleaned_rejected(*place)) as rejected_file,
-        ):
-            kept = FrameWriter(kept_file, self._config.block_text_bytes, level=1)
-            rejected = FrameWriter(rejected_file, self._config.block_text_bytes)
-            lines = _filled_lines(unit)
-            while outcomes := self._clean_some(lines, unit):
-                with self._measure(KEYS):
-                    keys += [key for outcome in outcomes for key in _sized_key(outcome)]
-                with self._measure(COMPRESS):
-                    for outcome in outcomes:
-                        (rejected if isinstance(outcome, Rejected) else kept).write(outcome)
+    def _clean(self, unit: Unit) -> OutcomeCounts:
+        """Cleans a unit in memory; returns the documents in it by outcome."""
+        counts: OutcomeCounts = Counter()
+        kept = FrameWriter(io.BytesIO(), self._config.block_text_bytes, level=1)
+        rejected = FrameWriter(io.BytesIO(), self._config.block_text_bytes)
+        lines = _filled_lines(unit)
+        while outcomes := self._clean_some(lines, unit):
+            documents = [outcome for outcome in outcomes if isinstance(outcome, Document)]
+            with self._measure(KEYS):
+                for document in documents:
+                    dedup.content_key(document.text.encode(), document.split, 0)
             with self._measure(COMPRESS):
-                kept.close()
-                rejected.close()
-        with self._measure(KEYS):
-            self._add_keys(unit, b"".join(keys))
+                for outcome in outcomes:
+                    (rejected if isinstance(outcome, Rejected) else kept).write(outcome)
+            for outcome in outcomes:
+                counts[unit.corpus, outcome.split, READ] += 1
+                if isinstance(outcome, Rejected):
+                    counts[unit.corpus, outcome.split, outcome.reason] += 1
+        with self._measure(COMPRESS):
+            kept.close()
+            rejected.close()
+        return counts
 
     def _clean_some(self, lines: Iterator[RawLine], unit: Unit) -> list[Document | Rejected]:
         """Reads and cleans the next lines of a unit."""
@@ -180,19 +199,14 @@ class _MakingDocuments:
         with self._measure(CLEAN):
             return [_clean_line(line, unit, self._config) for line in read]
 
-    def _add_keys(self, unit: Unit, packed: bytes) -> None:
-        files.write_bytes(self._layout.keys(unit.number, unit.total), packed)
-        keys = np.frombuffer(packed, np.dtype([("key", dedup.KEY), ("text_bytes", "<u4")]))["key"]
-        for key_range, block in dedup.block_keys(unit, keys):
-            self._keys[key_range].append(block)
-
-    def _find_losers(self) -> dict[int, list[bytes]]:
+    def _find_losers(self, cleaned: list[Unit]) -> dict[int, list[bytes]]:
         """Returns the packed duplicates by number of their unit."""
         losers: defaultdict[int, list[bytes]] = defaultdict(list)
         with self._measure(KEYS):
-            for key_blocks in self._keys.values():
-                for number, found in dedup.find_losers(key_blocks):
-                    losers[number].append(dedup.pack_losers(found))
+            for key_range in stages.plan_key_ranges(cleaned):
+                found = stages.find_duplicates(key_range, self._layout)
+                for number, packed in found.losers.items():
+                    losers[number].append(packed)
         return losers
 
     def _finish(self, unit: Unit, losers: list[bytes]) -> list[Block]:
@@ -232,15 +246,6 @@ def _clean_line(line: _ReadLine, unit: Unit, config: DocumentsConfig) -> Documen
     return Document(doc_id, unit.corpus, line.split, upstream_id, text)
 
 
-def _sized_key(outcome: Document | Rejected) -> tuple[bytes, ...]:
-    """Returns key and size of a document as stages.clean_unit packs them."""
-    if isinstance(outcome, Rejected):
-        return ()
-    text = outcome.text.encode()
-    offset = int(outcome.doc_id.rpartition(":")[2])
-    return dedup.content_key(text, outcome.split, offset), len(text).to_bytes(4, "little")
-
-
 # --- Instances ---
 
 
@@ -253,6 +258,7 @@ class _MakingShards:
         layout: Layout,
         config: InstancesConfig,
         made: Sequence[Block],
+        parts: int,
         vocab: bytes,
     ) -> None:
         self.bare_seconds = 0.0
@@ -261,7 +267,7 @@ class _MakingShards:
         self._layout = layout
         self._config = config
         self._blocks = made
-        self._parts = 1 + max(block.part for block in made)
+        self._parts = parts
         self._segment = load_segmenter(config.segmenter)
         self._tokenizer = Tokenizer(parse_vocab(vocab, "vocab.txt"))
         self._turn = 0

@@ -1,15 +1,16 @@
 """The three Beam graphs: all PTransforms and DoFns.
 
-Beam runs units and brings keys, counts and block lists together; text goes to files and never
-through a shuffle.
+Beam runs units and brings lists of units, duplicates, counts and blocks together; texts and keys go
+to files and never through a shuffle.
 
-    documents: inputs -> split -> number -> clean -> keys -> losers -> finish -> manifest
+    documents: inputs -> split -> number -> clean -> dedup -> finish -> manifest
     counting:  parts of documents -> counts -> sum
     instances: shards -> build -> results
 """
 
 import dataclasses
 import logging
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -24,7 +25,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline import dedup, files, instances, local_pool, progress, stages
+from pipeline import files, instances, local_pool, progress, stages
 from pipeline.config import DocumentsConfig, InstancesConfig, describe
 from pipeline.errors import PipelineError, RunError
 from pipeline.inputs import Inputs
@@ -153,9 +154,11 @@ def build_documents_graph(
     named = cleaned | "NameUnits" >> beam.Map(_name_unit)
     losers = (
         cleaned
-        | "ListKeys" >> beam.FlatMap(_list_keys)
-        | "GroupKeys" >> beam.GroupByKey()
-        | "FindLosers" >> beam.FlatMapTuple(_find_losers)
+        | "TakeUnits" >> beam.Map(operator.attrgetter("unit"))
+        | "GatherCleaned" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+        | "PlanKeyRanges" >> beam.FlatMap(_plan_key_ranges, config)
+        | "FindDuplicates" >> RunUnits(stages.dedup_stage(layout), local)
+        | "ListLosers" >> beam.FlatMap(_list_losers)
     )
     finished = (
         {"units": named, "losers": losers}
@@ -183,14 +186,14 @@ def _name_unit(cleaned: stages.Cleaned) -> tuple[int, Unit]:
     return cleaned.unit.number, cleaned.unit
 
 
-def _list_keys(cleaned: stages.Cleaned) -> list[tuple[int, dedup.KeyBlock]]:
-    return cleaned.key_blocks
+def _plan_key_ranges(cleaned: list[Unit], config: DocumentsConfig) -> list[stages.KeyRange]:
+    ranges = stages.plan_key_ranges(cleaned) if config.dedup != "none" else []
+    progress.expect("dedup", len(ranges), sum(key_range.size_bytes for key_range in ranges))
+    return ranges
 
 
-def _find_losers(key_range: int, blocks: Iterable[dedup.KeyBlock]) -> Iterator[tuple[int, bytes]]:
-    del key_range
-    for number, losers in dedup.find_losers(blocks):
-        yield number, dedup.pack_losers(losers)
+def _list_losers(duplicates: stages.Duplicates) -> list[tuple[int, bytes]]:
+    return list(duplicates.losers.items())
 
 
 def _join_losers(number: int, groups: dict[str, Iterable[Any]]) -> tuple[Unit, list[bytes]]:

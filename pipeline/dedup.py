@@ -7,7 +7,7 @@ first), corpus, file name, offset stays.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,20 +15,23 @@ import orjson
 
 from pipeline.records import SPLITS, TRAIN, Unit, document_id
 
-KEY_RANGES: Final = 16
-"""Parts that the keys are dealt into, by their first bits; bounds the memory of one group."""
+KEY_PARTITIONS: Final = 64
+"""Parts that keys are sorted into, by the first bits of their hash; a range is a run of them."""
+
+_PARTITION_BITS: Final = 6
 
 DUPLICATE: Final = "duplicate"
 DUPLICATE_OF_TRAINING: Final = "duplicate_of_training"
 
 _OFFSET_BITS: Final = 56
+_PLACE: Final = np.dtype("<i8")
 KEY: Final = np.dtype([("high", "<u8"), ("low", "<u8"), ("place", "<u8")])
 
 KeyArray = npt.NDArray[np.void]
 
 
 class KeyBlock(NamedTuple):
-    """Keys of one unit that fall into one range."""
+    """Keys of one unit that fall into one range of partitions."""
 
     unit: Unit
     keys: bytes
@@ -48,18 +51,29 @@ def content_key(text: bytes, split: str, offset: int) -> bytes:
     return hashlib.blake2b(text, digest_size=16).digest() + place.to_bytes(8, "little")
 
 
-def unpack_places(keys: KeyArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def unpack_places(
+    places: npt.NDArray[np.uint64],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Returns the rank of the split and the byte offset of each document, shape [D] each."""
-    splits = keys["place"] >> np.uint64(_OFFSET_BITS)
-    offsets = keys["place"] & np.uint64((1 << _OFFSET_BITS) - 1)
+    splits = places >> np.uint64(_OFFSET_BITS)
+    offsets = places & np.uint64((1 << _OFFSET_BITS) - 1)
     return splits.astype(np.int64), offsets.astype(np.int64)
 
 
-def block_keys(unit: Unit, keys: KeyArray) -> Iterator[tuple[int, KeyBlock]]:
-    """Deals the keys of a unit into ranges; yields the range and its block where there is one."""
-    ranges = keys["high"] % np.uint64(KEY_RANGES)
-    for key_range in np.unique(ranges).tolist():
-        yield key_range, KeyBlock(unit, keys[ranges == key_range].tobytes())
+def pack_key_file(keys: KeyArray) -> bytes:
+    """Returns a key file: where each partition begins, then the keys sorted into partitions."""
+    partitions = (keys["high"] >> np.uint64(64 - _PARTITION_BITS)).astype(np.int64)
+    begins = np.zeros(KEY_PARTITIONS + 1, _PLACE)
+    np.cumsum(np.bincount(partitions, minlength=KEY_PARTITIONS), out=begins[1:])
+    return begins.tobytes() + keys[np.argsort(partitions, kind="stable")].tobytes()
+
+
+def read_key_file(file: BinaryIO, first: int, end: int) -> bytes:
+    """Reads the keys of the partitions from `first` to before `end` from a key file."""
+    begins = np.frombuffer(file.read((KEY_PARTITIONS + 1) * _PLACE.itemsize), _PLACE)
+    start, stop = int(begins[first]), int(begins[end])
+    file.seek(begins.nbytes + start * KEY.itemsize)
+    return file.read((stop - start) * KEY.itemsize)
 
 
 def find_losers(blocks: Iterable[KeyBlock]) -> Iterator[tuple[int, list[Loser]]]:
@@ -73,9 +87,9 @@ def find_losers(blocks: Iterable[KeyBlock]) -> Iterator[tuple[int, list[Loser]]]
     """
     ordered = sorted(blocks, key=lambda block: block.unit.number)
     arrays = [np.frombuffer(block.keys, KEY) for block in ordered]
-    keys = np.concatenate(arrays)
+    keys = np.concatenate(arrays or [np.empty(0, KEY)])
     owners = np.repeat(np.arange(len(arrays)), [len(array) for array in arrays])
-    splits, offsets = unpack_places(keys)
+    splits, offsets = unpack_places(keys["place"])
     order = np.lexsort((offsets, owners, splits, keys["low"], keys["high"]))
     keys, owners, splits, offsets = keys[order], owners[order], splits[order], offsets[order]
     is_copy = np.zeros(len(keys), np.bool_)

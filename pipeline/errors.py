@@ -45,7 +45,7 @@ def explain_os_error(error: OSError) -> str:
     """Says what an operating system's error means for a run, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
-            f"{error.filename}: no space is left on the disk; free some and give the same command "
-            "again: what is done is kept"
+            f"{error.filename or 'an output'}: no space is left on the disk; free some and give "
+            "the same command again: what is done is kept"
         )
     return str(error)

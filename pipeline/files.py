@@ -8,7 +8,7 @@ import posixpath
 import shutil
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NamedTuple, cast
@@ -101,7 +101,8 @@ def _write_local(temporary: str, path: str) -> Generator[IO[bytes]]:
             yield file
         os.replace(temporary, path)
     except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):
+            Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = path
         raise

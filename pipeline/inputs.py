@@ -3,7 +3,6 @@
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import islice
 from typing import Any, Final, NamedTuple, cast
 
 import orjson
@@ -15,7 +14,6 @@ from pipeline.records import InputFile, Skipped
 
 _TEXT_SUFFIXES: Final = (".json", ".jsonl", ".txt", ".ndjson")
 _PROBE_LINES: Final = 20
-_PROBE_PIECES: Final = 4
 
 
 class Inputs(NamedTuple):
@@ -71,9 +69,10 @@ def find_inputs(input_dir: str, skip_broken_files: bool = False) -> Inputs:
             recognised = [found for found in recognised if found.path != found_file.path]
             skipped.append(Skipped("", "", name, 0, 0, f"byte {error.offset:,}: {error.fault}"))
     if not recognised:
+        names = [stretch.name for stretch in skipped] + ignored
         raise UsageError(
-            f"--input_dir={input_dir}: none of {len(ignored)} files is of a known corpus "
-            f"({', '.join(ignored[:5])}); known are the files of nlp_chinese_corpus, by name or "
+            f"--input_dir={input_dir}: none of {len(names)} files is whole and of a known corpus "
+            f"({', '.join(names[:5])}); known are the files of nlp_chinese_corpus, by name or "
             'by keys, and JSON lines with a "text" field'
         )
     _refuse_doubles(recognised)
@@ -90,10 +89,8 @@ def _candidates(found: FoundFile, name: str) -> Iterator[InputFile]:
         for member in _list_members(path, size):
             inner = member.filename.removeprefix("./")
             if not member.is_dir() and not _is_hidden(inner):
-                checksum = f"{member.CRC:08x} {member.file_size}"
-                yield InputFile(
-                    "", "", inner, path, "zip", member.filename, member.file_size, checksum
-                )
+                mark = f"{modified} {size} {member.CRC:08x}"
+                yield InputFile("", "", inner, path, "zip", member.filename, member.file_size, mark)
     elif name.endswith(".gz"):
         inner = name.removesuffix(".gz")
         yield InputFile("", "", inner, path, "gz", "", size, f"{modified} {size}")
@@ -106,11 +103,14 @@ def _list_members(path: str, size: int) -> list[zipfile.ZipInfo]:
     try:
         with files.open_for_reading(path) as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
         raise BrokenFileError(
             path, f"is no zip file or cut off here ({error})", size, "download it again"
         ) from error
     for member in members:
+        if not member.filename or member.header_offset < 0:
+            fault = f"lacks its beginning, or a member ({member.filename!r}) has no place or name"
+            raise BrokenFileError(path, fault, 0, "download it again")
         if member.filename.startswith("/") or ".." in member.filename.split("/"):
             fault = f"its member {member.filename!r} points out of the archive"
             raise BrokenFileError(path, fault, member.header_offset, "unpack it by hand")
@@ -147,9 +147,8 @@ def _recognise_by_keys(candidate: InputFile) -> corpora.Corpus | None:
     last_part = candidate.name.rpartition("/")[2]
     if "." in last_part and not last_part.lower().endswith(_TEXT_SUFFIXES):
         return None
-    with closing(reading.read_pieces(candidate)) as pieces:
-        beginning = b"".join(islice(pieces, _PROBE_PIECES))
-    for line in beginning.removeprefix(b"\xef\xbb\xbf").split(b"\n", _PROBE_LINES)[:_PROBE_LINES]:
+    lines = _read_beginning(candidate).removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    for line in lines[:_PROBE_LINES]:
         try:
             record = orjson.loads(line)
         except orjson.JSONDecodeError:
@@ -159,6 +158,17 @@ def _recognise_by_keys(candidate: InputFile) -> corpora.Corpus | None:
             if corpus:
                 return corpus
     return None
+
+
+def _read_beginning(candidate: InputFile) -> bytes:
+    """Returns some lines of a file; more than one line as long as lines may be."""
+    beginning = bytearray()
+    with closing(reading.read_pieces(candidate)) as pieces:
+        for piece in pieces:
+            beginning += piece
+            if beginning.count(b"\n") >= _PROBE_LINES or len(beginning) > reading.MAX_LINE_BYTES:
+                break
+    return bytes(beginning)
 
 
 def _refuse_doubles(inputs: list[InputFile]) -> None:

@@ -96,10 +96,8 @@ def tokenize_blocks(
     """Returns the tokens of all documents of some blocks, in order."""
     segment = load_segmenter(config.segmenter)
     return packing.join_streams(
-        [
-            segment_and_tokenize(texts, segment, tokenizer)
-            for texts in _read_texts(blocks, parts, layout)
-        ]
+        segment_and_tokenize(texts, segment, tokenizer)
+        for texts in _read_texts(blocks, parts, layout)
     )
 
 

@@ -9,13 +9,13 @@ from pipeline.records import HELD_OUT, TRAIN, InputFile, Shard
 from tfrecords_schema import dataset_info
 
 _OURS: Final = re.compile(
-    r"(?:part-\d{5}-of-\d{5}\.(?:jsonl\.zst|keys)|manifest\.json|token_counts\.json\.zst"
+    r"(?:part-\d{5}-of-\d{5}\.(?:jsonl\.zst|keys|sizes)|manifest\.json|token_counts\.json\.zst"
     r"|(?:train|eval|test)-\w+-\d{5}-of-\d{5}\.tfrecord|vocab\.txt|dataset_info\.json"
     r"|shards\.json|\w+-[0-9a-f]{32}-\d{5}\.zst|[\w-]+\.done\.json)(?:\.[0-9a-f]{32}\.tmp)?"
 )
 
 
-_CLEANED: Final = ("cleaned", "cleaned_rejected", "keys")
+_CLEANED: Final = ("cleaned", "cleaned_rejected", "sizes", "keys")
 
 
 class Layout(NamedTuple):
@@ -121,9 +121,13 @@ class Layout(NamedTuple):
         """The documents of one unit that cleaning rejected."""
         return files.join(self.cleaned_folders[1], _part_name(number, total))
 
+    def sizes(self, number: int, total: int) -> str:
+        """Places and sizes of the cleaned documents of one unit, in their order."""
+        return files.join(self.cleaned_folders[2], f"part-{number:05d}-of-{total:05d}.sizes")
+
     def keys(self, number: int, total: int) -> str:
-        """Keys and sizes of the cleaned documents of one unit, in their order."""
-        return files.join(self.cleaned_folders[2], f"part-{number:05d}-of-{total:05d}.keys")
+        """Keys of the cleaned documents of one unit, sorted into partitions."""
+        return files.join(self.cleaned_folders[3], f"part-{number:05d}-of-{total:05d}.keys")
 
 
 def input_name(input_file: InputFile) -> str:

@@ -1,7 +1,7 @@
 """Pure packing: mask units of documents -> sequences of fixed length, nothing dropped."""
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ MAX_UNIT_TOKENS: Final = 8
 IntArray = npt.NDArray[np.int64]
 IdArray = npt.NDArray[np.uint16]
 BoolArray = npt.NDArray[np.bool_]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class TokenStream(NamedTuple):
@@ -55,10 +56,7 @@ class Packing:
         self.begins = begins
         self.lengths = ends - begins
         self.max_seq_length = length
-        # Window i is the sequence whose first token is stream[i]: one place for [CLS] before it.
-        edges = 1, length
-        self._ids = sliding_window_view(np.pad(stream.ids, edges), length)
-        self._unit_starts = sliding_window_view(np.pad(stream.unit_starts, edges), length)
+        self._stream = stream
 
     def __len__(self) -> int:
         return len(self.begins)
@@ -66,7 +64,8 @@ class Packing:
     def fill(self, rows: npt.NDArray[np.integer]) -> Sequences:
         """Returns the sequences of these numbers, in this order."""
         begins, lengths = self.begins[rows], self.lengths[rows]
-        token_ids, word_starts = self._ids[begins], self._unit_starts[begins]
+        token_ids = _take_windows(self._stream.ids, begins, lengths, self.max_seq_length)
+        word_starts = _take_windows(self._stream.unit_starts, begins, lengths, self.max_seq_length)
         # Nearly all sequences are full to the last few places.
         first = int(lengths.min(initial=self.max_seq_length - 2)) + 1
         behind = np.arange(first, self.max_seq_length) > lengths[:, None]
@@ -76,6 +75,33 @@ class Packing:
         token_ids[:, 0], word_starts[:, 0] = CLS_ID, True
         token_ids[each, lengths + 1], word_starts[each, lengths + 1] = SEP_ID, True
         return Sequences(token_ids, word_starts)
+
+
+def _take_windows(
+    values: npt.NDArray[Scalar], begins: IntArray, lengths: IntArray, width: int
+) -> npt.NDArray[Scalar]:
+    """Copies stretches of a stream into rows, from column 1 on, shape [N, width].
+
+    What stands behind a stretch, and in column 0, is left to be overwritten.
+    """
+    firsts = begins - 1
+    inside = (firsts >= 0) & (firsts + width <= len(values))
+    if inside.all():
+        # Each row is copied as a whole; nearly always all of them can be.
+        return (
+            sliding_window_view(values, width)[firsts] if len(firsts) else _rows(values, 0, width)
+        )
+    rows = _rows(values, len(firsts), width)
+    if inside.any():
+        rows[inside] = sliding_window_view(values, width)[firsts[inside]]
+    for row in np.flatnonzero(~inside).tolist():
+        begin, length = begins[row], lengths[row]
+        rows[row, 1 : 1 + length] = values[begin : begin + length]
+    return rows
+
+
+def _rows(values: npt.NDArray[Scalar], count: int, width: int) -> npt.NDArray[Scalar]:
+    return np.zeros((count, width), values.dtype)
 
 
 def join_documents(
@@ -103,16 +129,17 @@ def join_documents(
     )
 
 
-def join_streams(streams: Sequence[TokenStream]) -> TokenStream:
+def join_streams(streams: Iterable[TokenStream]) -> TokenStream:
     """Puts streams behind each other, one [SEP] between two; empty ones leave no trace."""
-    separator = TokenStream(np.array([SEP_ID], np.uint16), np.array([True]))
-    pieces: list[TokenStream] = []
+    # Grown in place: a list of all streams would need the memory twice.
+    ids, unit_starts = bytearray(), bytearray()
     for stream in streams:
-        if len(stream.ids):
-            pieces += (separator, stream) if pieces else (stream,)
-    if not pieces:
-        return TokenStream(np.zeros(0, np.uint16), np.zeros(0, np.bool_))
-    return TokenStream(*map(np.concatenate, zip(*pieces, strict=True)))
+        if ids and len(stream.ids):
+            ids += np.uint16(SEP_ID).tobytes()
+            unit_starts += np.True_.tobytes()
+        ids += stream.ids.tobytes()
+        unit_starts += stream.unit_starts.tobytes()
+    return TokenStream(np.frombuffer(ids, np.uint16), np.frombuffer(unit_starts, np.bool_))
 
 
 def _cut_long_words(word_starts: BoolArray) -> BoolArray:
@@ -152,18 +179,20 @@ def pack_stream(stream: TokenStream, max_seq_length: int) -> Packing:
 def _find_cuts(stream: TokenStream, capacity: int) -> tuple[IntArray, IntArray]:
     """Returns where in the stream each sequence begins and ends, shape [N] each."""
     # Searched as bytes: the last unit start at or before a place is one call away.
-    is_separator = stream.ids == SEP_ID
+    separators = set(np.flatnonzero(stream.ids == SEP_ID).tolist())
     find_last_start = stream.unit_starts.tobytes().rfind
-    skipped = is_separator.tobytes()
-    total = len(skipped)
+    total = len(stream.ids)
     cuts: list[int] = []
     begin = 0
     while begin + capacity < total:
         cut = find_last_start(1, begin, begin + capacity + 1)
         cuts.append(cut)
-        begin = cut + skipped[cut]
+        begin = cut + (cut in separators)
     if begin < total:
         cuts.append(total)
     ends = np.array(cuts, np.int64)
-    begins = ends[:-1] + is_separator[ends[:-1]]
-    return np.append(np.zeros(len(ends[:1]), np.int64), begins), ends - is_separator[ends - 1]
+    begins = ends[:-1] + (stream.ids[ends[:-1]] == SEP_ID)
+    return (
+        np.append(np.zeros(len(ends[:1]), np.int64), begins),
+        ends - (stream.ids[ends - 1] == SEP_ID),
+    )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Final, NamedTuple
 
-from pipeline import dedup, files, instances, reading, stages, units
+from pipeline import files, instances, reading, stages, units
 from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.layout import Layout
 from pipeline.packing import TokenStream, pack_stream
@@ -43,9 +43,6 @@ LEARNING_CPU_SECONDS: Final = 1.5
 LAUNCHER_BYTES: Final = 200 << 20
 WORKER_BYTES: Final = 350 << 20
 """Peak of one process at the usual sizes of units and shards."""
-
-BYTES_PER_DOCUMENT: Final = 160
-"""Of the launcher, while it finds duplicates: a key of 24 bytes passes through Beam's memory."""
 
 
 class Group(NamedTuple):
@@ -155,11 +152,10 @@ def foresee(
     }
     start = LAUNCHER_CPU_SECONDS + (0 if vocab else LEARNING_CPU_SECONDS)
     work = sum(cost.cpu_seconds for cost in scaled.values())
-    keys = BYTES_PER_DOCUMENT * sum(cost.read for cost in scaled.values())
     return Forecast(
         scaled,
         start,
-        {n: keys + LAUNCHER_BYTES + (n if n > 1 else 0) * WORKER_BYTES for n in worker_counts},
+        {n: LAUNCHER_BYTES + (n if n > 1 else 0) * WORKER_BYTES for n in worker_counts},
         {n: (start + WORKER_CPU_SECONDS + work / n) / 3600 for n in worker_counts},
     )
 
@@ -261,12 +257,9 @@ class _Sample:
         size = os.path.getsize(path)
         unit = Unit(group.corpus, group.split, "sample", 0, path, 0, size, None, number, 0)
         cleaned = stages.clean_unit(unit, self._documents, self._layout, False)
-        losers = [
-            dedup.pack_losers(found)
-            for _, key_block in cleaned.key_blocks
-            for _, found in dedup.find_losers([key_block])
-        ]
-        finished = stages.finish_unit((unit, losers), self._documents, self._layout)
+        duplicates = stages.find_duplicates(stages.KeyRange(0, 1, [unit], size), self._layout)
+        losers = duplicates.losers if self._documents.dedup != "none" else {}
+        finished = stages.finish_unit((unit, list(losers.values())), self._documents, self._layout)
         if self._learns:
             training = [block for block in finished.blocks if block.split == TRAIN]
             part = stages.PartOfDocuments(number, 0, training)
@@ -282,7 +275,10 @@ class _Sample:
             Counter(),
             files.size_of(layout.part(*place)) + files.size_of(layout.rejected_part(*place)),
             0,
-            files.size_of(layout.cleaned(*place)) + files.size_of(layout.keys(*place)),
+            sum(
+                files.size_of(path(*place))
+                for path in (layout.cleaned, layout.cleaned_rejected, layout.sizes, layout.keys)
+            ),
             seconds,
         )
 

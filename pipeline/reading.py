@@ -1,6 +1,7 @@
 """Unpacks input files and reads them by units: files -> chunks -> lines."""
 
 import gzip
+import io
 import lzma
 import zipfile
 import zlib
@@ -11,6 +12,7 @@ from typing import IO, Any, BinaryIO, Final, NamedTuple, cast
 import zstandard
 
 from pipeline import files, units
+from pipeline.config import DocumentsConfig
 from pipeline.errors import BrokenFileError, RunError
 from pipeline.layout import Layout
 from pipeline.records import InputFile, Skipped, Unit
@@ -35,6 +37,7 @@ _BROKEN: Final = (
     EOFError,
     OSError,
     NotImplementedError,  # a compression method that zipfile does not know
+    UnicodeDecodeError,  # the name of a zip member
 )
 
 
@@ -64,13 +67,26 @@ class Split(NamedTuple):
     skipped: list[Skipped]
 
     def to_json(self) -> Any:
-        """Returns what a note of the done unit holds."""
-        return [list(unit) for unit in self.units]
+        """Returns what a note of the done unit holds; no path: directories can be moved."""
+        return [(unit.start, unit.end, unit.chunk_offset, bool(unit.path)) for unit in self.units]
 
     @classmethod
-    def from_json(cls, fields: Any, *_: Any) -> "Split":
+    def from_json(
+        cls, fields: Any, input_file: InputFile, config: DocumentsConfig, layout: Layout, *_: Any
+    ) -> "Split":
         """Reads what `to_json` returned."""
-        return cls([Unit(*row) for row in fields], [])
+        units: list[Unit] = []
+        corpus, split, name = input_file[:3]
+        for ordinal, (start, end, chunk_offset, has_path) in enumerate(fields):
+            is_chunk = chunk_offset is not None
+            path = layout.chunk(input_file, ordinal) if is_chunk else input_file.path
+            units.append(
+                Unit(
+                    *(corpus, split, name, ordinal, path if has_path else "", start, end),
+                    chunk_offset,
+                )
+            )
+        return cls(units, [])
 
 
 # --- Unpacking ---
@@ -158,7 +174,7 @@ def _write_chunks(
 ) -> tuple[dict[int, tuple[str, int]], int]:
     """Returns path and first offset of each chunk by ordinal, and the decompressed size."""
     chunks: dict[int, tuple[str, int]] = {}
-    compressor = zstandard.ZstdCompressor(level=_CHUNK_LEVEL)
+    compressor = zstandard.ZstdCompressor(level=_CHUNK_LEVEL, write_checksum=True)
     position = 0
     rest = next(pieces, b"")
     while rest:
@@ -198,12 +214,12 @@ def read_lines(unit: Unit) -> Iterator[RawLine]:
       BrokenFileError: a plain file ends before the range does: it has shrunk.
       RunError: a chunk is damaged.
     """
-    if not unit.path:
+    if not unit.path or unit.start >= unit.end:
         return
     with files.open_for_reading(unit.path) as file:
         if unit.chunk_offset is None:
             # The byte before the range tells whether a line begins with the range.
-            first = max(0, unit.start - 1)
+            first = min(max(0, unit.start - 1), file.seek(0, io.SEEK_END))
             file.seek(first)
             pieces = iter(lambda: file.read(PIECE_BYTES), b"")
             yield from _cut_lines(pieces, first, unit)
@@ -251,6 +267,8 @@ def _cut_lines(pieces: Iterator[bytes], position: int, unit: Unit) -> Iterator[R
             return
         if position - begins <= MAX_LINE_BYTES or not kept:
             kept.append(rest)
+    if position < unit.end and unit.chunk_offset is not None:
+        raise RunError(f"{unit.path}: is cut off; start afresh with --overwrite")
     if position < unit.end:
         raise BrokenFileError(
             unit.path,

@@ -4,8 +4,9 @@ A unit writes its files first and then a note of what it found out, so a note me
 done. Notes stay as long as what shaped their stage is the same (see state.py).
 """
 
+import hashlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 
@@ -53,7 +54,8 @@ def run_or_recall(unit: Any, stage: Stage) -> Done:
     # What was left out of the input must be looked at again: it may be mended by then.
     if not getattr(result, "skipped", None):
         sizes = {path.removeprefix(stage.layout.root): size for path, size in written.items()}
-        files.write_bytes(note, orjson.dumps({"files": sizes, "result": result.to_json()}))
+        fields = {"unit": _identify(unit), "files": sizes, "result": result.to_json()}
+        files.write_bytes(note, orjson.dumps(fields))
     return Done(result, False)
 
 
@@ -64,7 +66,23 @@ def _recall(note: str, unit: Any, stage: Stage) -> Any | None:
         fields = orjson.loads(files.read_bytes(note))
     except orjson.JSONDecodeError:
         return None
+    if fields.get("unit") != _identify(unit):
+        return None
     root = stage.layout.root
     if any(files.size_of(root + path) != size for path, size in fields["files"].items()):
         return None
     return stage.result_type.from_json(fields["result"], unit, *stage.arguments)
+
+
+def _identify(unit: Any) -> str:
+    """Returns a digest of all that makes a unit but its paths: directories can be moved."""
+    return hashlib.blake2b(repr(_without_paths(unit)).encode(), digest_size=16).hexdigest()
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        fields: Any = getattr(value, "_fields", None)
+        if fields and "path" in fields:
+            value = cast("Any", value)._replace(path="")
+        return [_without_paths(part) for part in cast("Any", value)]
+    return value

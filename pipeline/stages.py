@@ -1,7 +1,8 @@
 """The unit functions: files in, files and a small result out. No Beam.
 
 split     InputFile -> Units                         (packed input only writes chunks)
-clean     Unit -> work/cleaned, keys of the documents
+clean     Unit -> work/cleaned, work/sizes, work/keys
+dedup     range of keys -> which documents are duplicates
 finish    Unit, its losers -> documents/, rejected/, blocks
 count     part of documents/ -> token counts         (only if a vocabulary is learned)
 shard     Shard -> tfrecords/<length>/..., counts     (see instances.py)
@@ -9,7 +10,7 @@ shard     Shard -> tfrecords/<length>/..., counts     (see instances.py)
 
 import operator
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -47,7 +48,10 @@ READ_STAGE, CLEAN_STAGE, DEDUP_STAGE = "read", "clean", "dedup"
 _SHOWN_CHARS: Final = 1000
 """Of a line that is too long to be a document."""
 
-_SIZED_KEY: Final = np.dtype([("key", dedup.KEY), ("text_bytes", "<u4")])
+_BYTES_OF_KEY_RANGE: Final = 64 << 20
+"""Of input; its keys take some MB, and four times as many while they are sorted."""
+
+_SIZE: Final = np.dtype([("place", "<u8"), ("text_bytes", "<u4")])
 
 
 class Cleaned(NamedTuple):
@@ -55,21 +59,35 @@ class Cleaned(NamedTuple):
 
     unit: Unit
     outcomes: OutcomeCounts
-    key_blocks: list[tuple[int, dedup.KeyBlock]]
     skipped: list[Skipped]
 
     def to_json(self) -> Any:
-        """Returns what a note of the done unit holds; its keys lie in a file."""
+        """Returns what a note of the done unit holds."""
         return {"outcomes": outcomes_to_rows(self.outcomes)}
 
     @classmethod
-    def from_json(
-        cls, fields: Any, unit: Unit, config: DocumentsConfig, layout: Layout, *_: Any
-    ) -> "Cleaned":
-        """Reads what `to_json` returned, and the keys."""
-        packed = files.read_bytes(layout.keys(unit.number, unit.total))
-        outcomes = rows_to_outcomes(fields["outcomes"])
-        return cls(unit, outcomes, _key_blocks(unit, packed, config), [])
+    def from_json(cls, fields: Any, unit: Unit, *_: Any) -> "Cleaned":
+        """Reads what `to_json` returned."""
+        return cls(unit, rows_to_outcomes(fields["outcomes"]), [])
+
+
+class Duplicates(NamedTuple):
+    """The duplicates in one range of keys.
+
+    Attributes:
+      losers: packed, by the number of their unit.
+    """
+
+    losers: dict[int, bytes]
+
+    def to_json(self) -> Any:
+        """Returns what a note of the done unit holds."""
+        return [[number, packed.decode()] for number, packed in sorted(self.losers.items())]
+
+    @classmethod
+    def from_json(cls, fields: Any, *_: Any) -> "Duplicates":
+        """Reads what `to_json` returned."""
+        return cls({number: packed.encode() for number, packed in fields})
 
 
 class Finished(NamedTuple):
@@ -119,6 +137,7 @@ def clean_unit(
 def _clean_unit(unit: Unit, config: DocumentsConfig, layout: Layout) -> Cleaned:
     outcomes: OutcomeCounts = Counter()
     keys: list[bytes] = []
+    text_bytes: list[int] = []
     place = unit.number, unit.total
     with (
         files.finished_or_absent(layout.cleaned(*place)) as kept_file,
@@ -134,23 +153,16 @@ def _clean_unit(unit: Unit, config: DocumentsConfig, layout: Layout) -> Cleaned:
             else:
                 kept.write(outcome)
                 text = outcome.text.encode()
-                keys += (
-                    dedup.content_key(text, outcome.split, offset),
-                    len(text).to_bytes(4, "little"),
-                )
+                keys.append(dedup.content_key(text, outcome.split, offset))
+                text_bytes.append(len(text))
         kept.close()
         rejected.close()
-    packed = b"".join(keys)
-    files.write_bytes(layout.keys(*place), packed)
-    return Cleaned(unit, outcomes, _key_blocks(unit, packed, config), [])
-
-
-def _key_blocks(
-    unit: Unit, packed: bytes, config: DocumentsConfig
-) -> list[tuple[int, dedup.KeyBlock]]:
-    if config.dedup == "none":
-        return []
-    return list(dedup.block_keys(unit, np.frombuffer(packed, _SIZED_KEY)["key"]))
+    packed = np.frombuffer(b"".join(keys), dedup.KEY)
+    sizes = np.empty(len(packed), _SIZE)
+    sizes["place"], sizes["text_bytes"] = packed["place"], text_bytes
+    files.write_bytes(layout.sizes(*place), sizes.tobytes())
+    files.write_bytes(layout.keys(*place), dedup.pack_key_file(packed))
+    return Cleaned(unit, outcomes, [])
 
 
 def _clean_lines(unit: Unit, config: DocumentsConfig) -> Iterator[tuple[int, Document | Rejected]]:
@@ -191,6 +203,48 @@ def _parse_line(
     return corpora.parse_line(line, corpus)
 
 
+# --- Duplicates ---
+
+
+class KeyRange(NamedTuple):
+    """A run of key partitions, in the key files of all units.
+
+    Attributes:
+      number: which one.
+      total: of how many.
+      units: all units of the run, cleaned.
+      size_bytes: its share of the input.
+    """
+
+    number: int
+    total: int
+    units: list[Unit]
+    size_bytes: int
+
+
+def plan_key_ranges(cleaned: Sequence[Unit]) -> list[KeyRange]:
+    """Cuts the keys of all units into ranges that fit into memory, whatever the number of units."""
+    ordered = sorted(cleaned, key=lambda unit: unit.number)
+    size = sum(map(bytes_of, ordered))
+    total = min(dedup.KEY_PARTITIONS, max(1, -(-size // _BYTES_OF_KEY_RANGE)))
+    return [KeyRange(number, total, ordered, size // total) for number in range(total)]
+
+
+def find_duplicates(key_range: KeyRange, layout: Layout) -> Duplicates:
+    """Finds the documents of a range of keys that are copies of others."""
+    first, end = (
+        dedup.KEY_PARTITIONS * number // key_range.total
+        for number in (key_range.number, key_range.number + 1)
+    )
+    blocks: list[dedup.KeyBlock] = []
+    for unit in key_range.units:
+        with files.open_for_reading(layout.keys(unit.number, unit.total)) as file:
+            blocks.append(dedup.KeyBlock(unit, dedup.read_key_file(file, first, end)))
+    return Duplicates(
+        {number: dedup.pack_losers(losers) for number, losers in dedup.find_losers(blocks)}
+    )
+
+
 # --- Finishing ---
 
 
@@ -207,8 +261,8 @@ def finish_unit(
     unit, packed_losers = unit_and_losers
     outcomes: OutcomeCounts = Counter()
     place = unit.number, unit.total
-    sized_keys = np.frombuffer(files.read_bytes(layout.keys(*place)), _SIZED_KEY)
-    splits, offsets = dedup.unpack_places(sized_keys["key"])
+    sizes = np.frombuffer(files.read_bytes(layout.sizes(*place)), _SIZE)
+    splits, offsets = dedup.unpack_places(sizes["place"])
     loser_at = {
         loser.offset: loser for packed in packed_losers for loser in dedup.unpack_losers(packed)
     }
@@ -219,7 +273,7 @@ def finish_unit(
             read_row_lines(layout.cleaned(*place)),
             splits.tolist(),
             offsets.tolist(),
-            sized_keys["text_bytes"].tolist(),
+            sizes["text_bytes"].tolist(),
             strict=True,
         ):
             loser = loser_at.get(offset)
@@ -317,6 +371,12 @@ def clean_stage(config: DocumentsConfig, layout: Layout, skip_broken_files: bool
     return Stage("clean", clean_unit, arguments, Cleaned, _number_of, bytes_of, layout)
 
 
+def dedup_stage(layout: Layout) -> Stage:
+    """Key ranges -> Duplicates."""
+    size_of = operator.attrgetter("size_bytes")
+    return Stage("dedup", find_duplicates, (layout,), Duplicates, _number_of, size_of, layout)
+
+
 def finish_stage(config: DocumentsConfig, layout: Layout) -> Stage:
     """(Unit, its losers) -> Finished."""
     arguments = config, layout
@@ -336,7 +396,7 @@ def bytes_of(unit: Unit) -> int:
     return unit.end - unit.start
 
 
-def _number_of(unit: Unit | PartOfDocuments) -> str:
+def _number_of(unit: Unit | KeyRange | PartOfDocuments) -> str:
     return f"{unit.number:05d}"
 
 

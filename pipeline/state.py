@@ -97,12 +97,11 @@ def read_state(layout: Layout, makes_documents: bool = True) -> State:
         return {}
     try:
         facts = json.loads(files.read_bytes(layout.run))
-        version = facts.get("format_version")
+        version, made_with = facts.get("format_version"), facts.get("made_with")
     except (ValueError, AttributeError) as error:
         raise _other_version(layout, f"has a damaged {layout.run} ({error})") from error
-    if version != FORMAT_VERSION:
+    if version != FORMAT_VERSION or made_with is None:
         raise _other_version(layout, f"was made in format {version}; this is {FORMAT_VERSION}")
-    made_with: State = facts["made_with"]
     if makes_documents and SPLIT not in made_with and files.exists(layout.manifest):
         raise _other_version(layout, "holds documents that were made elsewhere")
     return made_with
@@ -144,7 +143,10 @@ def forget(stage: str, layout: Layout) -> None:
     stale: dict[str, tuple[str, ...]] = {
         SPLIT: (layout.chunks, layout.stage("split")),
         CLEAN: (*layout.cleaned_folders, layout.stage("clean")),
-        FINISH: (layout.manifest, layout.documents, layout.rejected, layout.stage("finish")),
+        FINISH: (
+            *(layout.manifest, layout.documents, layout.rejected),
+            *(layout.stage("dedup"), layout.stage("finish")),
+        ),
         VOCAB: (layout.token_counts, layout.stage("count")),
         SHARDS: (layout.dataset_info, layout.tfrecords, layout.stage("shards")),
     }

@@ -7,8 +7,8 @@ from typing import Final
 
 from pipeline.records import TRAIN, Block, InputFile, Shard, Unit
 
-MIN_TRAINING_SHARDS: Final = 16
-"""Fewer would leave workers idle and the trainer, which reads 16 at a time, without a mixture."""
+MIN_TRAINING_SHARDS: Final = 32
+"""Fewer would leave workers idle and give the trainer, which reads 16 at a time, little to mix."""
 
 _SMALL_SHARD_BYTES: Final = 1 << 20
 """A shard of less text is not worth a file."""

@@ -540,6 +540,16 @@ def test_steps_count_the_sequences_they_write(measured):
         assert written == expected
 
 
+def test_steps_pass_over_a_unit_that_keeps_nothing(write_lines, whole_vocab, tmp_path):
+    write_lines("a_train.jsonl", [{"text": "今天下雨，明天也下雨。"}])
+    source = write_lines("b_train.jsonl", [{"text": "短"}, b"{broken", b"", b" \r"])
+    costs = measure_steps(str(source), whole_vocab, str(tmp_path / "steps"))
+    assert costs.documents == 1
+    assert costs.text_bytes == len("今天下雨，明天也下雨。".encode())
+    assert costs.text_read_bytes == costs.text_bytes + len("短".encode())
+    assert costs.sequences == {128: 1, 512: 1}
+
+
 @pytest.mark.slow
 def test_steps_write_what_a_run_writes(zipped_corpus, whole_vocab, tmp_path):
     vocab_path = tmp_path / "vocab.txt"

@@ -67,7 +67,7 @@ def test_directory_without_a_corpus_lists_its_files(capsys, tmp_path, vocab, wri
         capsys, f"--input_dir={folder}", f"--output_dir={tmp_path}/out", f"--vocab={vocab}"
     )
     assert code == 2
-    assert "none of 2 files is of a known corpus (notes.txt, photo.png)" in said
+    assert "none of 2 files is whole and of a known corpus (notes.txt, photo.png)" in said
     assert failed_before_writing(tmp_path)
 
 

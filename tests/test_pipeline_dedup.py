@@ -1,4 +1,5 @@
 import hashlib
+import io
 
 import numpy as np
 import pytest
@@ -7,13 +8,14 @@ from hypothesis import strategies as st
 
 from pipeline.dedup import (
     KEY,
-    KEY_RANGES,
+    KEY_PARTITIONS,
     KeyBlock,
     Loser,
-    block_keys,
     content_key,
     find_losers,
+    pack_key_file,
     pack_losers,
+    read_key_file,
     unpack_losers,
     unpack_places,
 )
@@ -21,6 +23,7 @@ from pipeline.records import HELD_OUT, TEST, TRAIN, Unit, document_id
 from pipeline.units import number_units
 
 SPLITS = (TRAIN, HELD_OUT, TEST)
+RANGES = KEY_PARTITIONS // 4
 
 
 def unit_of(name, split=TRAIN, corpus="plain", ordinal=0):
@@ -36,8 +39,12 @@ def key_array(keys):
 
 
 def keys_of(unit, documents):
-    """`documents`: (text, split, offset)."""
-    return block_keys(unit, key_array(key_of(*document) for document in documents))
+    """`documents`: (text, split, offset). Yields the ranges of 4 partitions that hold any."""
+    packed = pack_key_file(key_array(key_of(*document) for document in documents))
+    for key_range in range(RANGES):
+        keys = read_key_file(io.BytesIO(packed), 4 * key_range, 4 * key_range + 4)
+        if keys:
+            yield key_range, KeyBlock(unit, keys)
 
 
 def find_all(units_and_documents):
@@ -218,7 +225,8 @@ offsets = st.integers(0, (1 << 56) - 1)
 @given(st.lists(st.tuples(st.sampled_from(SPLITS), offsets), max_size=20))
 @example([(TEST, (1 << 56) - 1), (TRAIN, 0), (TRAIN, (1 << 56) - 1), (TEST, 0)])
 def test_unpack_places_gives_back_rank_of_split_and_offset_of_every_key(places):
-    ranks, found = unpack_places(key_array(key_of("文", split, at) for split, at in places))
+    keys = key_array(key_of("文", split, at) for split, at in places)
+    ranks, found = unpack_places(keys["place"])
     assert ranks.tolist() == [SPLITS.index(split) for split, _ in places]
     assert found.tolist() == [offset for _, offset in places]
     assert (ranks.dtype, found.dtype) == (np.int64, np.int64)
@@ -234,30 +242,20 @@ def test_key_is_24_bytes_that_read_alike_on_every_machine():
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 10_000), unique=True, max_size=200))
-def test_block_keys_deals_every_key_into_exactly_one_range(numbers):
-    (unit,) = numbered(unit_of("a"))
+def test_key_file_holds_every_key_in_exactly_one_partition(numbers):
     keys = [key_of(f"文{number}", TRAIN, number) for number in numbers]
-    dealt = list(block_keys(unit, key_array(keys)))
-    ranges = [key_range for key_range, _ in dealt]
-    assert len(set(ranges)) == len(ranges) and set(ranges) <= set(range(KEY_RANGES))
-    assert all(block.unit == unit and block.keys for _, block in dealt)
-    pieces = [
-        block.keys[at : at + 24] for _, block in dealt for at in range(0, len(block.keys), 24)
-    ]
-    assert sorted(pieces) == sorted(keys)
+    file = io.BytesIO(pack_key_file(key_array(keys)))
+    dealt = []
+    for partition in range(KEY_PARTITIONS):
+        file.seek(0)
+        found = read_key_file(file, partition, partition + 1)
+        dealt += [found[at : at + 24] for at in range(0, len(found), 24)]
+    assert sorted(dealt) == sorted(keys)
+    file.seek(0)
+    assert read_key_file(file, 0, KEY_PARTITIONS) == b"".join(dealt)
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(0, 10_000), unique=True, max_size=60))
-def test_block_keys_takes_keys_that_lie_between_other_columns(numbers):
-    (unit,) = numbered(unit_of("a"))
-    keys = key_array(key_of(f"文{number}", TRAIN, number) for number in numbers)
-    wide = np.zeros(len(keys), [("key", KEY), ("text_bytes", "<u4")])
-    wide["key"] = keys
-    assert list(block_keys(unit, wide["key"])) == list(block_keys(unit, keys))
-
-
-def test_block_keys_puts_equal_texts_of_all_units_into_one_range():
+def test_key_file_puts_equal_texts_of_all_units_into_one_range():
     first, second = numbered(unit_of("a"), unit_of("b"))
     for text in map(str, range(50)):
         ((range_of_first, _),) = keys_of(first, [(text, TRAIN, 0)])
@@ -265,19 +263,22 @@ def test_block_keys_puts_equal_texts_of_all_units_into_one_range():
         assert range_of_first == range_of_second
 
 
-def test_block_keys_uses_all_ranges_evenly():
+def test_key_file_uses_all_partitions_evenly():
     # 16,000 keys: a range holds 1,000 with a standard deviation of 30.6; 150 is 4.9 of them.
     (unit,) = numbered(unit_of("a"))
     sizes = [
         len(block.keys) // 24
         for _, block in keys_of(unit, [(f"文{at}", TRAIN, at) for at in range(16_000)])
     ]
-    assert len(sizes) == KEY_RANGES
+    assert len(sizes) == RANGES
     assert all(abs(size - 1_000) < 150 for size in sizes)
 
 
-def test_block_keys_of_unit_without_documents_yields_nothing():
-    assert list(block_keys(unit_of("a"), key_array([]))) == []
+def test_key_file_of_unit_without_documents_holds_nothing():
+    packed = pack_key_file(key_array([]))
+    assert read_key_file(io.BytesIO(packed), 0, KEY_PARTITIONS) == b""
+    assert list(find_losers([KeyBlock(unit_of("a"), b"")])) == []
+    assert list(find_losers([])) == []
 
 
 @settings(max_examples=50, deadline=None)

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import dedup, files, instances, stages
+from pipeline import files, instances, stages
 from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.inputs import find_inputs
 from pipeline.instances import ShardResult, Sources
@@ -336,14 +336,11 @@ def run_all(corpus, layout):
     splits = run_stage(stages.split_stage(*arguments), recognised)
     units = number_units(unit for split in splits for unit in split.units)
     cleaned = run_stage(stages.clean_stage(*arguments), units)
-    blocks = {}
-    for result in cleaned:
-        for key_range, block in result.key_blocks:
-            blocks.setdefault(key_range, []).append(block)
+    ranges = stages.plan_key_ranges([result.unit for result in cleaned])
     losers = {unit.number: [] for unit in units}
-    for of_range in blocks.values():
-        for number, of_unit in dedup.find_losers(of_range):
-            losers[number].append(dedup.pack_losers(of_unit))
+    for duplicates in run_stage(stages.dedup_stage(layout), ranges):
+        for number, packed in duplicates.losers.items():
+            losers[number].append(packed)
     named = [(unit, losers[unit.number]) for unit in units]
     finished = run_stage(stages.finish_stage(CONFIG, layout), named)
     outcomes = sum((result.outcomes for result in [*cleaned, *finished]), Counter())
@@ -359,7 +356,7 @@ def run_all(corpus, layout):
     return run
 
 
-STAGES = ("split", "clean", "finish", "count", "shards")
+STAGES = ("split", "clean", "dedup", "finish", "count", "shards")
 
 
 def contents_below(folder):
@@ -380,7 +377,6 @@ def copied_run(first_run, tmp_path):
     folder, _ = first_run
     shutil.copytree(folder, tmp_path / "copy")
     layout = Layout(str(tmp_path / "copy" / "out"))
-    files.delete(layout.stage("split"))  # its notes name the files at the first place
     run_all(tmp_path / "copy" / "in", layout)
     return tmp_path / "copy"
 
@@ -392,7 +388,7 @@ def test_real_stages_have_something_to_do(first_run):
     assert len(run.results["clean"]) > 6 and len(run.results["shards"]) > 2
     outcomes = sum((result.outcomes for result in run.results["clean"]), Counter())
     assert {outcome for _, _, outcome in outcomes} >= {"read", "not_json"}
-    assert any(result.key_blocks for result in run.results["clean"])
+    assert any(result.losers for result in run.results["dedup"])
     finished = sum((result.outcomes for result in run.results["finish"]), Counter())
     assert {outcome for _, _, outcome in finished} >= {"kept", "duplicate"}
     assert all(result.statistics[128]["sequences"] for result in run.results["shards"])
@@ -450,11 +446,6 @@ def test_clean_unit_runs_again_when_its_keys_are_cut_off(copied_run):
     assert again.recalled["clean"] == {True, False}
 
 
-@pytest.mark.xfail(
-    reason="the note of a split input keeps the paths of its units; it should keep what is not in "
-    "the input file itself: ranges, and offsets of chunks",
-    strict=True,
-)
 @pytest.mark.parametrize("moved", ["in", "out"])
 def test_recalled_units_are_read_where_input_and_chunks_are_now(copied_run, moved):
     arguments = {"in": copied_run / "in", "out": copied_run / "out"}
@@ -474,11 +465,6 @@ def test_recalled_units_are_read_where_input_and_chunks_are_now(copied_run, move
     assert read_all() == lines
 
 
-@pytest.mark.xfail(
-    reason="notes are found by the number of a unit alone: when a file that was left out before is "
-    "there again, all units behind it have other numbers",
-    strict=True,
-)
 @pytest.mark.parametrize("stage", ["clean", "finish"])
 def test_note_of_a_unit_is_not_taken_for_that_of_another_of_its_number(tmp_path, stage):
     layout = Layout(str(tmp_path / "out"))
@@ -535,6 +521,7 @@ def all_stages(layout):
     return [
         stages.split_stage(CONFIG, layout, True),
         stages.clean_stage(CONFIG, layout, False),
+        stages.dedup_stage(layout),
         stages.finish_stage(CONFIG, layout),
         stages.count_stage(layout),
         instances.shard_stage(INSTANCES, Sources(layout, "0" * 64, "1" * 64)),
@@ -566,6 +553,7 @@ def test_stages_reach_a_fresh_process_that_does_not_import_beam(tmp_path):
     units = [
         InputFile("plain", "train", "a", "/in/a", "", "", 250),
         unit,
+        stages.KeyRange(7, 9, [unit], 250),
         (unit, []),
         PartOfDocuments(7, 9, [Block(7, 0, 9, "plain", "train", 1, 250)]),
         Shard("train", "", 7, 9, 250),
@@ -574,5 +562,5 @@ def test_stages_reach_a_fresh_process_that_does_not_import_beam(tmp_path):
         assert stage.size_of(of_stage) == 250
     assert [stage.name_of(of_stage) for stage, of_stage in zip(received, units, strict=True)] == [
         f"plain-{hashlib.blake2b(b'a', digest_size=16).hexdigest()}",
-        *("00007", "00007", "00007", "train-00007-of-00009"),
+        *("00007", "00007", "00007", "00007", "train-00007-of-00009"),
     ]

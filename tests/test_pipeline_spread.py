@@ -14,8 +14,8 @@ from pipeline.units import deal_blocks, plan_shards
 from tfrecords_schema.framing import read_records
 
 BLOCKS = {"wiki2019zh": 1400, "news2016zh": 2900, "baike2018qa": 350, "webtext2019zh": 700}
-# Quantiles .001 and .999 of chi-square with (4 - 1) * (16 - 1) degrees of freedom.
-LOWEST, HIGHEST = 21.25, 80.08
+# Quantiles .001 and .999 of chi-square with (4 - 1) * (32 - 1) degrees of freedom.
+LOWEST, HIGHEST = 56.1, 141.0
 
 
 def blocks_in_order():
@@ -37,7 +37,7 @@ def chi_square(counts: np.ndarray) -> float:
 def test_blocks_of_each_corpus_are_spread_over_the_shards_as_chance_would(seed):
     blocks = blocks_in_order()
     shards = plan_shards(blocks, 32 << 20)
-    assert len(shards) == 16
+    assert len(shards) == 32
     counts = np.array(
         [
             [
@@ -52,8 +52,8 @@ def test_blocks_of_each_corpus_are_spread_over_the_shards_as_chance_would(seed):
 
 
 def test_chi_square_tells_dealing_in_order_from_chance():
-    in_turn = np.array([[count // 16] * 16 for count in BLOCKS.values()])
-    in_runs = np.array([[1400, *[0] * 15], [0, *[193] * 15], [0, *[23] * 15], [0, *[47] * 15]])
+    in_turn = np.array([[count // 32] * 32 for count in BLOCKS.values()])
+    in_runs = np.array([[1400, *[0] * 31], [0, *[93] * 31], [0, *[11] * 31], [0, *[22] * 31]])
     assert chi_square(in_turn) < LOWEST < HIGHEST < chi_square(in_runs)
 
 

@@ -152,9 +152,9 @@ MIB = 1 << 20
 
 @pytest.mark.parametrize(
     ("mebibytes", "total"),
-    [(1, 1), (2, 2), (15, 15), (16, 16), (100, 16), (16 * 32, 16), (17 * 32, 17), (40 * 32, 40)],
+    [(1, 1), (2, 2), (31, 31), (32, 32), (100, 32), (32 * 32, 32), (33 * 32, 33), (40 * 32, 40)],
 )
-def test_plan_shards_makes_16_training_shards_at_least_unless_they_would_be_tiny(mebibytes, total):
+def test_plan_shards_makes_32_training_shards_at_least_unless_they_would_be_tiny(mebibytes, total):
     blocks = [block_of(0, at, text_bytes=MIB) for at in range(mebibytes)]
     shards = plan_shards(blocks, 32 * MIB)
     assert shards == [

@@ -3,8 +3,8 @@ import string
 import sys
 import types
 import unicodedata
-from itertools import accumulate
 import warnings
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np

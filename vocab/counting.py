@@ -13,7 +13,6 @@ from vocab.basic_tokens import (
     CodeArray,
     Kind,
     classify,
-    decode_codes,
     encode_codes,
     find_stretches,
     fold_letters,
@@ -79,8 +78,6 @@ def _count_intricate(stretch: str, count: int, counts: TokenCounts) -> None:
     basic = split_basic_tokens(stretch)
     for word in basic.words():
         counts.words[word] += count
-    for char in decode_codes(basic.codes[basic.starts[~basic.is_word]]):
-        counts.characters[char] += count
 
 
 # Filled as code points turn up; 0 is none of Kind.

@@ -6,9 +6,9 @@ A single CJK character or punctuation mark is one gather from a table of code po
 between them, Latin words, numbers and kana, are looked up whole among the stretches seen before.
 """
 
+from array import array
 from collections import defaultdict
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from vocab.special_tokens import CONTINUATION, UNK_ID
 MAX_WORD_CHARS = 200
 """Longer words become [UNK] (bert4keras 0.9.9, `Tokenizer`, `word_maxlen`)."""
 
-_MAX_KNOWN_STRETCHES = 1_000_000  # about 200 MB
+_MAX_KNOWN_STRETCHES = 50_000  # about 10 MB; most are seen once, and frequent ones come again
 
 IdArray = npt.NDArray[np.int32]
 
@@ -35,7 +35,7 @@ _UNSEEN: Final = -4
 _PLACE_SHIFT: Final = 33
 _CONTINUES: Final = 1 << 32
 _ID_MASK: Final = _CONTINUES - 1
-_ONE: Final = [1]
+_SHORT: Final = [2, 1]
 
 
 class Tokens(NamedTuple):
@@ -148,9 +148,7 @@ class Tokenizer:
         known = np.fromiter(map(self._stretches.__getitem__, stretches), np.int64, len(stretches))
         is_one = known >= 0
         ids_of_chars[starts[is_one]] = known[is_one]
-        pieces = [self._stretches.pieces[-1 - number] for number in known[~is_one].tolist()]
-        counts = np.fromiter(map(len, pieces), np.int64, len(pieces))
-        flat = np.fromiter(chain.from_iterable(pieces), np.int64)
+        counts, flat = self._stretches.pieces_of(-1 - known[~is_one])
         positions = np.repeat(starts[~is_one], counts) + (flat >> _PLACE_SHIFT)
         ids = (flat & _ID_MASK).astype(np.int32)
         shares_character = np.zeros(len(flat), np.bool_)
@@ -185,7 +183,7 @@ class Tokenizer:
         pieces: list[int] = []
         start, (ids, lengths), continues = 0, self._first_pieces, 0
         while start < len(word):
-            for length in lengths.get(word[start : start + 2], _ONE):
+            for length in lengths.get(word[start : start + 3], _SHORT):
                 # At the end of the word this may be shorter: then it is all that is left.
                 piece = word[start : start + length]
                 token_id = ids.get(piece)
@@ -204,7 +202,7 @@ class _Pieces(NamedTuple):
 
     Attributes:
       ids: by their text.
-      lengths: by their first two characters, longest first, and at last 1.
+      lengths: by their first three characters, longest first, and at last 2 and 1.
     """
 
     ids: dict[str, int]
@@ -213,34 +211,48 @@ class _Pieces(NamedTuple):
     @classmethod
     def of(cls, ids: dict[str, int]) -> "_Pieces":
         """Sorts pieces by how they begin."""
-        lengths: defaultdict[str, set[int]] = defaultdict(lambda: {1})
+        lengths: defaultdict[str, set[int]] = defaultdict(lambda: set(_SHORT))
         for piece in ids:
-            lengths[piece[:2]].add(len(piece))
+            lengths[piece[:3]].add(len(piece))
         return cls(ids, {head: sorted(found, reverse=True) for head, found in lengths.items()})
 
 
 class _Stretches(dict[str, int]):
     """Stretches of letters seen before: the id of one that is one token, else -1 - number."""
 
-    def __init__(self, split: Any) -> None:
+    def __init__(self, split: Callable[[str], Sequence[int]]) -> None:
         super().__init__()
         self._split = split
-        self.pieces: list[tuple[int, ...]] = []
+        # Of stretch n, from place begins[n] to place begins[n + 1]: arrays, as tuples take ten
+        # times the memory.
+        self._pieces = array("q")
+        self._begins = array("q", [0])
 
     def __missing__(self, stretch: str) -> int:
-        pieces: tuple[int, ...] = self._split(stretch)
+        pieces = self._split(stretch)
         if len(pieces) == 1 and pieces[0] <= _ID_MASK:
             value = pieces[0]
         else:
-            self.pieces.append(pieces)
-            value = -len(self.pieces)
+            self._pieces.extend(pieces)
+            self._begins.append(len(self._pieces))
+            value = 1 - len(self._begins)
         self[stretch] = value
         return value
+
+    def pieces_of(self, numbers: IntArray) -> tuple[IntArray, IntArray]:
+        """Returns how many pieces each of some stretches has, shape [S], and all pieces."""
+        begins = np.frombuffer(self._begins, np.int64)
+        firsts = begins[numbers]
+        counts = begins[numbers + 1] - firsts
+        before = np.cumsum(counts) - counts
+        places = np.repeat(firsts - before, counts) + np.arange(counts.sum())
+        return counts, np.frombuffer(self._pieces, np.int64)[places]
 
     def forget(self) -> None:
         """Starts over."""
         self.clear()
-        self.pieces.clear()
+        self._pieces = array("q")
+        self._begins = array("q", [0])
 
 
 def _find_word_starts(
