@@ -106,9 +106,17 @@ def encode_row(row: Document | Rejected) -> bytes:
 
 def read_block(file: BinaryIO, block: Block) -> list[Document]:
     """Returns the documents of one block of an open documents file."""
+    return [Document(**row) for row in map(orjson.loads, _read_frame(file, block))]
+
+
+def read_texts(file: BinaryIO, block: Block) -> list[str]:
+    """Returns the texts of the documents of one block."""
+    return [row["text"] for row in map(orjson.loads, _read_frame(file, block))]
+
+
+def _read_frame(file: BinaryIO, block: Block) -> list[bytes]:
     file.seek(block.offset)
-    data = zstandard.ZstdDecompressor().decompress(file.read(block.length))
-    return [Document(**orjson.loads(line)) for line in data.splitlines()]
+    return zstandard.ZstdDecompressor().decompress(file.read(block.length)).splitlines()
 
 
 def read_rows(path: str) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from pipeline import files, packing
-from pipeline.blocks import read_block
+from pipeline.blocks import read_texts
 from pipeline.config import InstancesConfig
 from pipeline.errors import RunError
 from pipeline.layout import Layout, shard_name, shard_set_name, shard_stem
@@ -130,7 +130,7 @@ def _read_texts(blocks: Iterable[Block], parts: int, layout: Layout) -> Iterator
     """Yields the texts of each block's documents."""
     for block in blocks:
         with files.open_for_reading(layout.part(block.part, parts)) as file:
-            yield [document.text for document in read_block(file, block)]
+            yield read_texts(file, block)
 
 
 def shard_stage(config: InstancesConfig, sources: Sources) -> Stage:

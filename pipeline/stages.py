@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from pipeline import cleaning, corpora, dedup, files, reading, units
-from pipeline.blocks import BlockWriter, FrameWriter, read_block, read_row_lines
+from pipeline.blocks import BlockWriter, FrameWriter, read_row_lines, read_texts
 from pipeline.config import DocumentsConfig
 from pipeline.errors import BrokenFileError
 from pipeline.layout import Layout, input_name
@@ -351,7 +351,7 @@ class Counted(NamedTuple):
 def count_part(part: PartOfDocuments, layout: Layout) -> Counted:
     """Counts the basic tokens of the training documents of one documents file."""
     with files.open_for_reading(layout.part(part.number, part.total)) as file:
-        texts = [document.text for block in part.training for document in read_block(file, block)]
+        texts = [text for block in part.training for text in read_texts(file, block)]
     return Counted(count_tokens("\n".join(texts)))
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import corpus, memory, plot, run, steps, usual_recipe
+from benchmarks import figures as figures_module
 from benchmarks.corpus import multiply_corpus, rewrite_window
+from benchmarks.figures import Figures, Ratio, derive_ratios
 from benchmarks.memory import Usage, measure
-from benchmarks.run import Figures, Ratio, derive_ratios
 from benchmarks.steps import StepCosts, measure_steps
 from benchmarks.usual_recipe import RecipeResult, run_usual_recipe, split_into_sentences
 from pipeline.blocks import BlockWriter, encode_row, read_rows
@@ -613,14 +614,14 @@ def figures():
     return Figures(
         documents_read=60,
         runs={
-            run.LEARNED: usages(40, 50),
-            run.ONE: usages(20, 20, 1_800_000_000),
-            run.TWO: usages(10, 40),
-            run.MASKED: usages(30, 50, 2_300_000_000),
-            run.TINY_LEARNED: usages(12, 12),
-            run.TINY: usages(7, 7),
-            run.FEW_UNITS: usages(3, 2),
-            run.MANY_UNITS: usages(3, 3),
+            figures_module.LEARNED: usages(40, 50),
+            figures_module.ONE: usages(20, 20, 1_800_000_000),
+            figures_module.TWO: usages(10, 40),
+            figures_module.MASKED: usages(30, 50, 2_300_000_000),
+            figures_module.TINY_LEARNED: usages(12, 12),
+            figures_module.TINY: usages(7, 7),
+            figures_module.FEW_UNITS: usages(3, 2),
+            figures_module.MANY_UNITS: usages(3, 3),
         },
         further_units=250,
         steps=[slower, costs, costs._replace(bare_seconds=1.0)],
@@ -672,7 +673,7 @@ def test_ratio_holds_up_to_its_bounds(low, high, holds):
 
 
 def test_tables_show_runs_steps_and_bounds(figures):
-    shown = [" ".join(line.split()) for line in run.format_figures(figures).splitlines()]
+    shown = [" ".join(line.split()) for line in figures_module.format_figures(figures).splitlines()]
     assert "1 worker 20.00 20.00 1.80 5.00" in shown
     assert "segment 2.00 20.0 10.0%" in shown
     assert "rest: start, Beam, reading back 11.00 110.0 55.0%" in shown
@@ -683,7 +684,7 @@ def test_tables_show_runs_steps_and_bounds(figures):
 
 
 def test_results_hold_figures_and_machine_and_no_path(figures):
-    text = json.dumps(run.describe(figures, run.describe_machine()))
+    text = json.dumps(figures_module.describe(figures, run.describe_machine()))
     results = json.loads(text)
     assert set(results) == {
         *("day", "machine", "versions", "text", "cpu_seconds_per_mb", "ratios", "measured")
@@ -704,7 +705,7 @@ def test_results_hold_figures_and_machine_and_no_path(figures):
 
 
 def test_plot_draws_results_wide_enough_for_a_readme(figures, tmp_path):
-    results = run.describe(figures, run.describe_machine())
+    results = figures_module.describe(figures, run.describe_machine())
     (tmp_path / "results.json").write_text(json.dumps(results))
     assert plot.main([str(tmp_path / "results.json"), str(tmp_path / "results.png")]) == 0
     image = (tmp_path / "results.png").read_bytes()
