@@ -40,9 +40,12 @@ WORKER_CPU_SECONDS: Final = 0.4
 LEARNING_CPU_SECONDS: Final = 1.5
 """Learning word pieces from the counted words; their number is bounded."""
 
-LAUNCHER_BYTES: Final = 200 << 20
-WORKER_BYTES: Final = 350 << 20
-"""Peak of one process at the usual sizes of units and shards."""
+LAUNCHER_BYTES: Final = 145 << 20
+WORKER_BYTES: Final = 95 << 20
+"""Peak memory of a process that holds no shard."""
+
+BYTES_PER_SHARD_BYTE: Final = 2
+"""Memory for each byte of text of the shard that a worker is at: tokens, cuts, order."""
 
 
 class Group(NamedTuple):
@@ -152,10 +155,13 @@ def foresee(
     }
     start = LAUNCHER_CPU_SECONDS + (0 if vocab else LEARNING_CPU_SECONDS)
     work = sum(cost.cpu_seconds for cost in scaled.values())
+    text_bytes = sum(cost.text_bytes for cost in scaled.values())
+    shard_bytes = min(config.shard_text_bytes, text_bytes / units.MIN_TRAINING_SHARDS)
+    worker_bytes = WORKER_BYTES + BYTES_PER_SHARD_BYTE * shard_bytes
     return Forecast(
         scaled,
         start,
-        {n: LAUNCHER_BYTES + (n if n > 1 else 0) * WORKER_BYTES for n in worker_counts},
+        {n: LAUNCHER_BYTES + n * worker_bytes for n in worker_counts},
         {n: (start + WORKER_CPU_SECONDS + work / n) / 3600 for n in worker_counts},
     )
 

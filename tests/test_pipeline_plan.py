@@ -13,6 +13,7 @@ from pipeline.inputs import find_inputs
 from pipeline.manifest import parse_manifest
 from pipeline.records import KEPT, READ
 from pipeline.table import format_forecast
+from pipeline.units import MIN_TRAINING_SHARDS
 from vocab.counting import TokenCounts
 from vocab.selection import select_tokens
 from vocab.vocab_file import format_vocab
@@ -86,7 +87,9 @@ def test_workers_share_the_work_and_add_memory(forecast):
     assert forecast.hours[8] < forecast.hours[2] < forecast.hours[1]
     start = forecast.start_cpu_seconds + plan.WORKER_CPU_SECONDS
     assert forecast.hours[8] * 3600 == pytest.approx(start + forecast.total.cpu_seconds / 8)
-    assert forecast.peak_bytes[8] - forecast.peak_bytes[2] == 6 * plan.WORKER_BYTES
+    of_shard = plan.BYTES_PER_SHARD_BYTE * forecast.total.text_bytes / MIN_TRAINING_SHARDS
+    of_worker = (forecast.peak_bytes[8] - forecast.peak_bytes[2]) / 6
+    assert of_worker == pytest.approx(plan.WORKER_BYTES + of_shard)
 
 
 def test_learning_a_vocabulary_is_part_of_the_forecast(forecast, bundled_corpus):

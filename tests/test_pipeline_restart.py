@@ -144,6 +144,58 @@ def test_killed_process_leaves_nothing_that_the_next_run_does_not_mend(
     assert digests(tmp_path / "out") == digests(tmp_path / "undisturbed")
 
 
+DIES_IN_ONE_WORKER = """
+import os, signal, sys
+
+if "--multiprocessing-fork" in sys.argv:
+    replace, finished = os.replace, [0]
+
+    def replace_and_die(source, target):
+        replace(source, target)
+        finished[0] += 1
+        if finished[0] == 20:
+            try:
+                os.close(os.open({flag!r}, os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                return
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.replace = replace_and_die
+"""
+
+
+def test_worker_that_is_killed_alone_fails_the_run_clearly_and_the_next_one_goes_on(
+    bundled_corpus, vocab, tmp_path
+):
+    (tmp_path / "customized").mkdir()
+    flag = tmp_path / "died"
+    program = DIES_IN_ONE_WORKER.format(flag=str(flag))
+    (tmp_path / "customized" / "sitecustomize.py").write_text(program)
+    flags = [
+        *(f"--input_dir={bundled_corpus}", f"--output_dir={tmp_path / 'out'}"),
+        *(f"--vocab={vocab}", "--quiet"),
+    ]
+    command = [sys.executable, "-m", "pipeline", *flags, "--num_workers=2"]
+    killed = subprocess.run(
+        command,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "customized")},
+        capture_output=True,
+        text=True,
+    )
+    assert flag.exists()
+    assert (killed.returncode, killed.stderr) == (
+        1,
+        "pipeline: a worker process ended abruptly (out of memory, or killed); give the same "
+        "command again, with a smaller --num_workers if memory was short: what is done is kept\n",
+    )
+    done = list((tmp_path / "out/work/done").rglob("*.json"))
+    assert done
+    assert subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0
+    flags[1] = f"--output_dir={tmp_path / 'undisturbed'}"
+    assert main([*flags, "--num_workers=1"]) == 0
+    assert digests(tmp_path / "out") == digests(tmp_path / "undisturbed")
+
+
 def test_next_run_says_how_many_units_were_done_before(options, monkeypatch, capsys):
     with monkeypatch.context() as patched:
         stop_at(120, patched)
