@@ -93,7 +93,7 @@ def measure_steps(
       documents: what shapes the documents; None for the pipeline's defaults.
       instances: what shapes the shards, in one copy; None for the pipeline's defaults.
     """
-    local_pool.start(1)  # memory is managed as in a run
+    local_pool.keep_freed_memory()  # memory is managed as in a run
     config = instances or InstancesConfig()
     load_segmenter(config.segmenter)("今天下雨")  # the dictionary is there from now on
     clock = _Clock()

@@ -25,7 +25,7 @@ _pool: ProcessPoolExecutor | None = None
 _first_error: PipelineError | None = None
 
 
-def start(num_workers: int) -> None:
+def start(num_workers: int, segmenter: str) -> None:
     """Makes the pool of this process; one worker means that units run in place."""
     global _pool, _first_error
     stop()
@@ -37,24 +37,25 @@ def start(num_workers: int) -> None:
         context = multiprocessing.get_context("spawn")
         _pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker)
         for _ in range(num_workers):
-            _pool.submit(_import_stages)  # while the launcher imports Beam
+            _pool.submit(_prepare, segmenter)  # while the launcher imports Beam
     else:
-        _keep_freed_memory()
+        keep_freed_memory()
 
 
 def _start_worker() -> None:
     """Leaves Ctrl-C to the launcher, which ends its workers, and ends when it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_launcher, daemon=True).start()
-    _keep_freed_memory()
+    keep_freed_memory()
 
 
-def _import_stages() -> None:
+def _prepare(segmenter: str) -> None:
+    """Does what a worker would do at its first units: imports the stages, loads a dictionary."""
     importlib.import_module("pipeline.stages")
-    importlib.import_module("pipeline.instances")
+    importlib.import_module("pipeline.instances").load_segmenter(segmenter)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Stops the C library from giving memory back and asking for it anew at every array.
 
     Freeing one large block raises the thresholds of glibc's malloc for good (mallopt(3),

@@ -113,7 +113,10 @@ def run(options: RunOptions) -> RunFacts:
     layout = Layout(options.output_dir.rstrip("/"))
     _check_directories(options, layout)
     given_vocab = _read_given_vocab(options) if options.stage != DOCUMENTS else None
-    local_pool.start(options.num_workers if options.runner == "local" else 1)
+    local_pool.start(
+        options.num_workers if options.runner == "local" else 1,
+        options.instances.segmenter,
+    )
     progress.start(options.quiet)
     try:
         inputs = None
@@ -137,7 +140,7 @@ def foresee(options: RunOptions) -> Forecast:
         raise UsageError("--input_dir is needed: the directory that holds the corpora")
     vocab = _read_given_vocab(options)
     found = find_inputs(options.input_dir, options.skip_broken_files)
-    local_pool.start(1)
+    local_pool.keep_freed_memory()
     workers = sorted({*_FORESEEN_WORKERS, options.num_workers})
     return plan.foresee(found.recognised, options.documents, options.instances, vocab, workers)
 

@@ -28,6 +28,7 @@ def load_segmenter(name: str) -> Segmenter:
     if name == "rjieba":
         import rjieba
 
+        rjieba.cut("词")  # loads the dictionary
         return rjieba.cut
     if name == "jieba":
         import jieba  # pyright: ignore[reportMissingTypeStubs]
