@@ -199,7 +199,8 @@ def _list_losers(duplicates: stages.Duplicates) -> list[tuple[int, bytes]]:
 def _join_losers(number: int, groups: dict[str, Iterable[Any]]) -> tuple[Unit, list[bytes]]:
     del number
     (unit,) = groups["units"]
-    return unit, list(groups["losers"])
+    # In an order that does not hang on arrival: it is part of what the finished unit is known by.
+    return unit, sorted(groups["losers"])
 
 
 def _write_manifest(

@@ -12,6 +12,7 @@ import orjson
 import zstandard
 
 from pipeline import files
+from pipeline.errors import RunError
 from pipeline.records import SPLITS, Block, Document, Rejected
 
 _LEVEL = 3
@@ -24,13 +25,13 @@ class FrameWriter:
         """Starts a file.
 
         Args:
-          file: open for writing bytes, at its beginning.
+          file: open for writing bytes, at its beginning or behind other frames.
           frame_bytes: size of rows, before compression, that makes a frame.
           level: of zstd.
         """
         self._file = file
         self._frame_bytes = frame_bytes
-        self._compressor = zstandard.ZstdCompressor(level=level)
+        self._compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
         self._lines: list[bytes] = []
         self._bytes = 0
         self._offset = 0
@@ -116,7 +117,14 @@ def read_texts(file: BinaryIO, block: Block) -> list[str]:
 
 def _read_frame(file: BinaryIO, block: Block) -> list[bytes]:
     file.seek(block.offset)
-    return zstandard.ZstdDecompressor().decompress(file.read(block.length)).splitlines()
+    frame = file.read(block.length)
+    try:
+        return zstandard.ZstdDecompressor().decompress(frame).splitlines()
+    except zstandard.ZstdError as error:
+        raise RunError(
+            f"documents/ is damaged: part {block.part}, byte {block.offset:,} ({error}); start "
+            "afresh with --overwrite"
+        ) from error
 
 
 def read_rows(path: str) -> Iterator[dict[str, Any]]:
@@ -125,9 +133,16 @@ def read_rows(path: str) -> Iterator[dict[str, Any]]:
 
 
 def read_row_lines(path: str) -> Iterator[bytes]:
-    """Yields the JSON lines of a whole file, line feeds included."""
-    with (
-        files.open_for_reading(path) as file,
-        zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as stream,
-    ):
-        yield from io.BufferedReader(cast("Any", stream), buffer_size=1 << 20)
+    """Yields the JSON lines of a whole file, line feeds included.
+
+    Raises:
+      RunError: the file is damaged.
+    """
+    try:
+        with (
+            files.open_for_reading(path) as file,
+            zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as stream,
+        ):
+            yield from io.BufferedReader(cast("Any", stream), buffer_size=1 << 20)
+    except zstandard.ZstdError as error:
+        raise RunError(f"{path}: is damaged ({error}); start afresh with --overwrite") from error

@@ -52,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(explain_os_error(error), 1)
     except KeyboardInterrupt:
-        return _fail("interrupted; the same command goes on where this one stopped", 130)
+        return _fail(
+            "interrupted; the same command goes on where this one stopped (without --overwrite)",
+            130,
+        )
     if facts.ignored:
         print(f"Files of no known corpus, not read: {', '.join(facts.ignored)}\n")
     print(table.format_documents(facts.manifest))

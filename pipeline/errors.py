@@ -46,6 +46,6 @@ def explain_os_error(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             f"{error.filename or 'an output'}: no space is left on the disk; free some and give "
-            "the same command again: what is done is kept"
+            "the same command again, without --overwrite: what is done is kept"
         )
     return str(error)

@@ -84,7 +84,8 @@ def _write_remote(temporary: str, path: str) -> Generator[IO[bytes]]:
     try:
         with systems.create(temporary, compression_type=_compression_types().UNCOMPRESSED) as file:
             yield cast("IO[bytes]", file)
-        if systems.exists(path):
+        # Cloud Storage replaces what is there; other systems refuse to.
+        if not path.startswith("gs://") and systems.exists(path):
             systems.delete([path])
         systems.rename([temporary], [path])
     except BaseException:
@@ -140,6 +141,8 @@ def delete(path: str) -> None:
     """Deletes a file or folder with all it holds, if it is there."""
     if is_remote(path):
         found = [found.path for found in list_files(path)]
+        if exists(path):
+            found.append(path)
         if found:
             _file_systems().delete(found)
     elif os.path.isdir(path) and not os.path.islink(path):
@@ -172,6 +175,7 @@ def list_files(folder: str) -> list[FoundFile]:
             folders.clear()
             continue
         visited.add(real)
+        folders.sort()
         paths = [os.path.join(parent, name) for name in names]
         found += [_look_at(path) for path in paths if os.path.isfile(path)]
     return found

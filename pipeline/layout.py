@@ -9,9 +9,9 @@ from pipeline.records import HELD_OUT, TRAIN, InputFile, Shard
 from tfrecords_schema import dataset_info
 
 _OURS: Final = re.compile(
-    r"(?:part-\d{5}-of-\d{5}\.(?:jsonl\.zst|keys|sizes)|manifest\.json|token_counts\.json\.zst"
-    r"|(?:train|eval|test)-\w+-\d{5}-of-\d{5}\.tfrecord|vocab\.txt|dataset_info\.json"
-    r"|shards\.json|\w+-[0-9a-f]{32}-\d{5}\.zst|[\w-]+\.done\.json)(?:\.[0-9a-f]{32}\.tmp)?"
+    r"(?:part-\d{5,}-of-\d{5,}\.(?:jsonl\.zst|keys|sizes)|manifest\.json|token_counts\.json\.zst"
+    r"|(?:train|eval|test)-\w+-\d{5,}-of-\d{5,}\.tfrecord|vocab\.txt|dataset_info\.json"
+    r"|shards\.json|\w+-[0-9a-f]{32}-\d{5,}\.zst|[\w-]+\.done\.json)(?:\.[0-9a-f]{32}\.tmp)?"
 )
 
 
@@ -80,7 +80,7 @@ class Layout(NamedTuple):
 
     @property
     def run(self) -> str:
-        """What varies between equal runs: paths, times, versions."""
+        """What the outputs were made with, and what varies between equal runs: paths, times."""
         return files.join(self.root, "run.json")
 
     def stage(self, name: str) -> str:

@@ -127,7 +127,8 @@ def noting_errors(get_result: Callable[[], Any]) -> Any:
     except BrokenProcessPool:
         failure = RunError(
             "a worker process ended abruptly (out of memory, or killed); give the same command "
-            "again, with a smaller --num_workers if memory was short: what is done is kept"
+            "again, without --overwrite, and with fewer --num_workers if memory was short: what is "
+            "done is kept"
         )
     _first_error = _first_error or failure
     # A copy: Beam adds to the message of what passes through it.

@@ -57,6 +57,8 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
     """
     try:
         fields = json.loads(data)
+        if not isinstance(fields, dict):
+            raise ValueError("no JSON object")
     except ValueError as error:
         raise RunError(
             f"{name}: is damaged ({error}); make the documents again with --overwrite"
@@ -66,6 +68,15 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
             f"{name}: format {fields.get('format_version')}, this program reads {FORMAT_VERSION}; "
             "make the documents again with --overwrite"
         )
+    try:
+        return _read_fields(fields)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{name}: is damaged ({error!r}); make the documents again with --overwrite"
+        ) from error
+
+
+def _read_fields(fields: dict[str, Any]) -> Manifest:
     outcomes: OutcomeCounts = Counter()
     for corpus, splits in fields["outcomes"].items():
         for split, counts in splits.items():

@@ -15,8 +15,10 @@ from typing import Final, NamedTuple
 
 from pipeline import files, instances, reading, stages, units
 from pipeline.config import DocumentsConfig, InstancesConfig
+from pipeline.errors import BrokenFileError
 from pipeline.layout import Layout
 from pipeline.packing import TokenStream, pack_stream
+from pipeline.reading import RawLine
 from pipeline.records import KEPT, READ, TRAIN, Block, InputFile, Shard, Unit
 from tfrecords_schema.features import SEQ_LENGTHS
 from vocab.counting import TokenCounts
@@ -126,6 +128,7 @@ def foresee(
     config: InstancesConfig,
     vocab: bytes | None,
     worker_counts: Sequence[int],
+    skip_broken_files: bool = False,
 ) -> Forecast:
     """Runs the stages over a sample and scales up.
 
@@ -135,6 +138,7 @@ def foresee(
       config: as of the run.
       vocab: the vocabulary of the run; None if it will learn one.
       worker_counts: for which numbers of workers to foresee time and memory.
+      skip_broken_files: passes over files that are damaged within the sample.
 
     Raises:
       BrokenFileError: an input file is damaged within the sample.
@@ -142,7 +146,7 @@ def foresee(
     groups = _group(map(_with_unpacked_size, inputs))
     total = sum(group.size_bytes for group in groups)
     with tempfile.TemporaryDirectory() as folder:
-        sample = _Sample(Layout(folder), documents, config, learns=vocab is None)
+        sample = _Sample(Layout(folder), documents, config, vocab is None, skip_broken_files)
         made = [sample.make_documents(group, _share(group, total)) for group in groups]
         tokenizer = sample.make_tokenizer(vocab)
         costs = {
@@ -201,52 +205,49 @@ def _scale(sample: Costs, group: Group) -> Costs:
     return Costs(sequences=sequences, **scaled)
 
 
-def _sample_lines(group: Group, wanted_bytes: int) -> Iterator[bytes]:
+def _sample_lines(group: Group, wanted_bytes: int, skip_broken_files: bool) -> Iterator[RawLine]:
     """Yields whole lines of a group, from files and places spread over it."""
     step = max(1, len(group.members) // _FILES_OF_GROUP)
     chosen = group.members[::step][:_FILES_OF_GROUP]
     for member in chosen:
         share = wanted_bytes * member.size_bytes // max(1, sum(f.size_bytes for f in chosen))
-        if member.compression:
-            yield from _first_lines(member, share)
-        else:
-            yield from _spread_lines(member, share)
+        lines = _first_lines(member, share) if member.compression else _spread_lines(member, share)
+        try:
+            yield from lines
+        except BrokenFileError:
+            if not skip_broken_files:
+                raise
 
 
-def _first_lines(member: InputFile, wanted_bytes: int) -> Iterator[bytes]:
+def _first_lines(member: InputFile, wanted_bytes: int) -> Iterator[RawLine]:
     """Yields the first lines of a packed file, which cannot be entered in the middle."""
-    rest = b""
     with closing(reading.read_pieces(member)) as pieces:
-        for piece in pieces:
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                yield line + b"\n"
-                wanted_bytes -= len(line) + 1
-                if wanted_bytes <= 0:
-                    return
-    if rest:
-        yield rest + b"\n"
+        yield from reading.cut_lines(pieces, 0, 0, wanted_bytes)
 
 
-def _spread_lines(member: InputFile, wanted_bytes: int) -> Iterator[bytes]:
+def _spread_lines(member: InputFile, wanted_bytes: int) -> Iterator[RawLine]:
     """Yields lines of a plain file, from some places spread over it."""
     spots = 1 if wanted_bytes >= member.size_bytes else _SPOTS_OF_FILE
     for spot in range(spots):
         start = member.size_bytes * spot // spots
         (whole,) = units.ranges_of(member, member.size_bytes, max(1, member.size_bytes))
         unit = whole._replace(start=start, end=min(start + wanted_bytes // spots, whole.end))
-        for line in reading.read_lines(unit):
-            if not line.is_too_long:
-                yield line.data + b"\n"
+        yield from reading.read_lines(unit)
 
 
 class _Sample:
     """Takes samples of input files through the stages, in place, and notes what they cost."""
 
     def __init__(
-        self, layout: Layout, documents: DocumentsConfig, config: InstancesConfig, learns: bool
+        self,
+        layout: Layout,
+        documents: DocumentsConfig,
+        config: InstancesConfig,
+        learns: bool,
+        skip_broken_files: bool,
     ) -> None:
         self._layout = layout
+        self._skip_broken_files = skip_broken_files
         self._learns = learns
         self._documents = documents
         self._config = config
@@ -258,8 +259,13 @@ class _Sample:
         number, self._parts = self._parts, self._parts + 1
         path = os.path.join(self._layout.root, f"sample-{number}")
         started = time.process_time()
+        input_bytes = 0
         with open(path, "wb") as file:
-            file.writelines(_sample_lines(group, wanted_bytes))
+            for line in _sample_lines(group, wanted_bytes, self._skip_broken_files):
+                input_bytes += line.length + 1
+                if not line.is_too_long:
+                    file.write(line.data + b"\n")
+        chunk_bytes = self._pack(path) if any(found.compression for found in group.members) else 0
         size = os.path.getsize(path)
         unit = Unit(group.corpus, group.split, "sample", 0, path, 0, size, None, number, 0)
         cleaned = stages.clean_unit(unit, self._documents, self._layout, False)
@@ -274,19 +280,26 @@ class _Sample:
         outcomes = cleaned.outcomes + finished.outcomes
         layout, place = self._layout, (number, 0)
         return finished.blocks, Costs(
-            size,
+            input_bytes,
             sum(n for (_, _, outcome), n in outcomes.items() if outcome == READ),
             sum(n for (_, _, outcome), n in outcomes.items() if outcome == KEPT),
             sum(block.text_bytes for block in finished.blocks),
             Counter(),
             files.size_of(layout.part(*place)) + files.size_of(layout.rejected_part(*place)),
             0,
-            sum(
+            chunk_bytes
+            + sum(
                 files.size_of(path(*place))
                 for path in (layout.cleaned, layout.cleaned_rejected, layout.sizes, layout.keys)
             ),
             seconds,
         )
+
+    def _pack(self, path: str) -> int:
+        """Makes chunks of a sample, as splitting does with packed files; returns their bytes."""
+        member = InputFile("", "", "sample", path, "", "", 0)
+        chunks = reading.split_into_chunks(member, self._documents.unit_bytes, self._layout, False)
+        return sum(files.size_of(unit.path) for unit in chunks.units if unit.path)
 
     def make_tokenizer(self, vocab: bytes | None) -> Tokenizer:
         """Returns the tokenizer of the run, or one learned from the sample."""

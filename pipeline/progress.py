@@ -89,6 +89,11 @@ def announce(step: str) -> None:
         tqdm.write(step, file=sys.stderr)
 
 
+def warn(change: str) -> None:
+    """Says what must be said even to who wants no progress."""
+    tqdm.write(change, file=sys.stderr)
+
+
 def stop() -> None:
     """Closes the bar, if there is one."""
     global _bar

@@ -5,7 +5,7 @@ import io
 import lzma
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, BinaryIO, Final, NamedTuple, cast
 
@@ -17,7 +17,9 @@ from pipeline.errors import BrokenFileError, RunError
 from pipeline.layout import Layout
 from pipeline.records import InputFile, Skipped, Unit
 
-PIECE_BYTES: Final = 1 << 20
+PIECE_BYTES: Final = 1 << 16
+"""Small: an error in a packed file tells its place only by how much was read before."""
+
 MAX_LINE_BYTES: Final = 16 << 20
 """Longer lines are no documents: a whole novel in one line has 5 MB."""
 
@@ -222,9 +224,21 @@ def read_lines(unit: Unit) -> Iterator[RawLine]:
             first = min(max(0, unit.start - 1), file.seek(0, io.SEEK_END))
             file.seek(first)
             pieces = iter(lambda: file.read(PIECE_BYTES), b"")
-            yield from _cut_lines(pieces, first, unit)
+            position = yield from cut_lines(pieces, first, unit.start, unit.end)
+            if position < unit.end:
+                raise BrokenFileError(
+                    unit.path,
+                    f"the file ends here and had at least {unit.end:,} bytes when the run began",
+                    position,
+                    "stop what changes it and start again",
+                )
         else:
-            yield from _cut_lines(_read_chunk(file, unit), unit.chunk_offset, unit)
+            pieces = _read_chunk(file, unit)
+            position = yield from cut_lines(pieces, unit.chunk_offset, unit.start, unit.end)
+            if position < unit.end:
+                raise RunError(
+                    f"{unit.path}: is cut off; delete it and give the same command again"
+                )
 
 
 def _read_chunk(file: BinaryIO, unit: Unit) -> Iterator[bytes]:
@@ -232,22 +246,28 @@ def _read_chunk(file: BinaryIO, unit: Unit) -> Iterator[bytes]:
         yield from zstandard.ZstdDecompressor().read_to_iter(file, write_size=PIECE_BYTES)
     except zstandard.ZstdError as error:
         raise RunError(
-            f"{unit.path}: is damaged ({error}); start afresh with --overwrite"
+            f"{unit.path}: is damaged ({error}); delete it and give the same command again"
         ) from error
 
 
-def _cut_lines(pieces: Iterator[bytes], position: int, unit: Unit) -> Iterator[RawLine]:
-    """Cuts a stream into the lines that begin before the end of a unit's range.
+def cut_lines(
+    pieces: Iterable[bytes], position: int, start: int, end: int
+) -> Generator[RawLine, None, int]:
+    """Cuts a stream into the lines that begin in a range of a file.
 
     Of a line that is too long only the beginning is kept, so memory stays bounded.
 
     Args:
       pieces: the stream.
       position: offset of the first piece in the decompressed file.
-      unit: whose range to keep to; if `position` is before it, the first line is not the unit's.
+      start: of the range; if `position` is before it, the first line is not of the range.
+      end: offset behind the range.
+
+    Returns:
+      Where the reading ended: before `end` only where the stream did.
     """
-    is_foreign = position < unit.start
-    begins, end = position, unit.end
+    is_foreign = position < start
+    begins = position
     kept: list[bytes] = []
     for piece in pieces:
         *ended, rest = piece.split(b"\n")
@@ -261,23 +281,15 @@ def _cut_lines(pieces: Iterator[bytes], position: int, unit: Unit) -> Iterator[R
             position += 1
             begins, is_foreign = position, False
             if begins >= end:
-                return
+                return position
         position += len(rest)
-        if is_foreign and position >= unit.end:
-            return
+        if is_foreign and position >= end:
+            return position
         if position - begins <= MAX_LINE_BYTES or not kept:
             kept.append(rest)
-    if position < unit.end and unit.chunk_offset is not None:
-        raise RunError(f"{unit.path}: is cut off; start afresh with --overwrite")
-    if position < unit.end:
-        raise BrokenFileError(
-            unit.path,
-            f"the file ends here and had at least {unit.end:,} bytes when the run began",
-            position,
-            "stop what changes it and start again",
-        )
     if position > begins and not is_foreign:
         yield _make_line(begins, position - begins, b"".join(kept))
+    return position
 
 
 def _make_line(begins: int, length: int, data: bytes) -> RawLine:

@@ -157,11 +157,6 @@ def document_id(corpus: str, split: str, name: str, offset: int) -> str:
     return f"{corpus}/{split}/{name}:{offset}"
 
 
-def offset_of(doc_id: str) -> int:
-    """Returns the byte offset that a document id ends with."""
-    return int(doc_id.rpartition(":")[2])
-
-
 def outcomes_to_rows(outcomes: OutcomeCounts) -> list[tuple[str, str, str, int]]:
     """Returns counts as rows of JSON: corpus, split, outcome, count."""
     return [(*key, count) for key, count in sorted(outcomes.items())]

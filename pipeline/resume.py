@@ -66,7 +66,7 @@ def _recall(note: str, unit: Any, stage: Stage) -> Any | None:
         fields = orjson.loads(files.read_bytes(note))
     except orjson.JSONDecodeError:
         return None
-    if fields.get("unit") != _identify(unit):
+    if not isinstance(fields, dict) or fields.get("unit") != _identify(unit):
         return None
     root = stage.layout.root
     if any(files.size_of(root + path) != size for path, size in fields["files"].items()):
@@ -75,7 +75,10 @@ def _recall(note: str, unit: Any, stage: Stage) -> Any | None:
 
 
 def _identify(unit: Any) -> str:
-    """Returns a digest of all that makes a unit but its paths: directories can be moved."""
+    """Returns a digest of all that makes a unit; of paths, only whether there is one.
+
+    Directories can be moved; and a stretch that was left out as broken has no path.
+    """
     return hashlib.blake2b(repr(_without_paths(unit)).encode(), digest_size=16).hexdigest()
 
 
@@ -83,6 +86,6 @@ def _without_paths(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         fields: Any = getattr(value, "_fields", None)
         if fields and "path" in fields:
-            value = cast("Any", value)._replace(path="")
+            value = cast("Any", value)._replace(path=bool(cast("Any", value).path))
         return [_without_paths(part) for part in cast("Any", value)]
     return value

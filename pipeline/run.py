@@ -3,6 +3,7 @@
 What an earlier run of the same configuration has made is kept; see state.py and resume.py.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -142,7 +143,10 @@ def foresee(options: RunOptions) -> Forecast:
     found = find_inputs(options.input_dir, options.skip_broken_files)
     local_pool.keep_freed_memory()
     workers = sorted({*_FORESEEN_WORKERS, options.num_workers})
-    return plan.foresee(found.recognised, options.documents, options.instances, vocab, workers)
+    return plan.foresee(
+        *(found.recognised, options.documents, options.instances, vocab, workers),
+        options.skip_broken_files,
+    )
 
 
 class _Run:
@@ -168,21 +172,34 @@ class _Run:
     def _start(self, inputs: Inputs | None) -> None:
         """Deletes what is stale; what is left was made with what `_made_with` then says."""
         options, layout = self._options, self._layout
-        found: state.State = {}
-        if not options.overwrite:
+        if options.overwrite:
+            found = self._overwrite(state.VOCAB if inputs is None else state.SPLIT)
+        else:
             found = state.read_state(layout, makes_documents=inputs is not None)
             _check_vocab(self._given_vocab, found, options, layout)
-        elif inputs is None:
-            found = state.read_state(layout, makes_documents=False)
-            state.forget(state.VOCAB, layout)
-        else:
-            state.forget(state.SPLIT, layout)
         state.delete_temporary_files(layout)
         self._made_with = found
         if inputs is not None:
             wanted = state.describe_documents(inputs, options.documents)
             state.refuse_other_corpus(wanted, found, layout)
             self._adopt(wanted)
+
+    def _overwrite(self, first_stage: str) -> state.State:
+        """Deletes what a stage and all later ones made; returns what is left of the state."""
+        layout = self._layout
+        found: state.State = {}
+        if first_stage != state.SPLIT:
+            with contextlib.suppress(UsageError):  # of a state that cannot be read nothing is left
+                found = state.read_state(layout, makes_documents=False)
+        found.pop(state.SHARDS, None)
+        # Whatever vocabulary lies there may be replaced, by this run or by one that goes on for it.
+        found.pop(state.VOCAB, None)
+        if files.exists(layout.vocab):
+            sha256 = _sha256(files.read_bytes(layout.vocab))
+            found[state.VOCAB] = {"learned_from": "", "sha256": sha256}
+        state.forget(first_stage, layout)
+        state.write_state(layout, found, _run_facts(self._options, self._started))
+        return found
 
     def _adopt(self, wanted: state.State) -> None:
         """Makes the directory ready for stages that are shaped so; keeps what still fits."""
@@ -192,7 +209,7 @@ class _Run:
             return
         if stale in found:
             change = state.explain_change(wanted[stale], found[stale])
-            progress.announce(f"{stale}: made again, and all that follows: {change}")
+            progress.warn(f"{stale}: what was made is deleted, and all that follows: {change}")
         state.forget(stale, self._layout)
         self._made_with = found | wanted
         self._write_state()
@@ -209,6 +226,7 @@ class _Run:
         if files.exists(layout.manifest):
             manifest = _read_manifest(layout)
             if options.skip_broken_files or not manifest.skipped:
+                _check_rejected(manifest, options, layout)
                 progress.announce(f"{layout.documents}: made before, with the same configuration")
                 return manifest
             state.forget(state.FINISH, layout)
@@ -218,7 +236,13 @@ class _Run:
             )
         )
         manifest = _read_manifest(layout)
-        _check_rejected(manifest, options, layout)
+        try:
+            _check_accounting(manifest)
+            _check_rejected(manifest, options, layout)
+        except RunError:
+            # Without its manifest documents/ does not count as complete.
+            files.delete(layout.manifest)
+            raise
         return manifest
 
     def _run_graph(self, build: Callable[[Any, Any, bool], None]) -> None:
@@ -266,9 +290,12 @@ class _Run:
         if present and made_with == wanted and given in (None, present):
             return present
         vocab = given or self._learn_vocab(manifest)
-        files.write_bytes(layout.vocab, vocab)
+        # In this order a vocabulary never lies there that the state does not know.
+        if present != vocab:
+            files.delete(layout.vocab)
         self._made_with |= {state.VOCAB: {"learned_from": learned_from, "sha256": _sha256(vocab)}}
         self._write_state()
+        files.write_bytes(layout.vocab, vocab)
         return vocab
 
     def _learn_vocab(self, manifest: Manifest) -> bytes:
@@ -291,16 +318,16 @@ class _Run:
 def _check_directories(options: RunOptions, layout: Layout) -> None:
     if not options.output_dir.strip("/"):
         raise UsageError(f"--output_dir={options.output_dir!r} names no directory of its own")
-    if not files.is_remote(layout.root):
-        if os.path.exists(layout.root) and not os.path.isdir(layout.root):
-            raise UsageError(f"--output_dir={options.output_dir} is a file; choose a directory")
-        for folder in layout.folders:
-            for found in files.list_files(folder):
-                if not is_ours(found.path):
-                    raise UsageError(
-                        f"{found.path} is no file of this pipeline, and {folder} would be deleted; "
-                        "choose another --output_dir"
-                    )
+    is_local = not files.is_remote(layout.root)
+    if is_local and os.path.exists(layout.root) and not os.path.isdir(layout.root):
+        raise UsageError(f"--output_dir={options.output_dir} is a file; choose a directory")
+    for folder in layout.folders:
+        for found in files.list_files(folder):
+            if not is_ours(found.path):
+                raise UsageError(
+                    f"{found.path} is no file of this pipeline, and {folder} would be deleted; "
+                    "choose another --output_dir"
+                )
     if options.stage == INSTANCES:
         _check_documents(options, layout)
     else:
@@ -378,6 +405,18 @@ def _read_given_vocab(options: RunOptions) -> bytes | None:
 # --- What stages need ---
 
 
+def _check_accounting(manifest: Manifest) -> None:
+    """Fails the run when a document is neither kept nor rejected, or both."""
+    for corpus, split in sorted({key[:2] for key in manifest.outcomes}):
+        counts = {key[2]: n for key, n in manifest.outcomes.items() if key[:2] == (corpus, split)}
+        read = counts.pop(READ, 0)
+        if read != sum(counts.values()):
+            raise RunError(
+                f"{corpus}, {split}: {read:,} documents were read, but {sum(counts.values()):,} "
+                "kept or rejected; start afresh with --overwrite, and please report this"
+            )
+
+
 def _check_rejected(manifest: Manifest, options: RunOptions, layout: Layout) -> None:
     """Fails the run when too many lines of a corpus could not be read."""
     for corpus in sorted({corpus for corpus, _, _ in manifest.outcomes}):
@@ -389,8 +428,6 @@ def _check_rejected(manifest: Manifest, options: RunOptions, layout: Layout) -> 
         }
         unreadable = sum(faults.values())
         if unreadable > options.max_rejected_fraction * read:
-            # Without its manifest documents/ does not count as complete.
-            files.delete(layout.manifest)
             details = ", ".join(f"{fault} {n:,}" for fault, n in faults.items() if n)
             raise RunError(
                 f"{corpus}: {unreadable:,} of {read:,} lines could not be read ({details}), more "
@@ -423,8 +460,11 @@ def _read_manifest(layout: Layout) -> Manifest:
 
 
 def _read_dataset_info(layout: Layout) -> DatasetInfo:
-    text = files.read_bytes(layout.dataset_info).decode()
-    return DatasetInfo.from_json(text, layout.dataset_info)
+    try:
+        text = files.read_bytes(layout.dataset_info).decode()
+        return DatasetInfo.from_json(text, layout.dataset_info)
+    except ValueError as error:
+        raise RunError(f"{error}; delete it and give the same command again") from error
 
 
 def _run_facts(options: RunOptions, started: float) -> dict[str, Any]:

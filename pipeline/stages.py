@@ -19,7 +19,7 @@ import orjson
 from pipeline import cleaning, corpora, dedup, files, reading, units
 from pipeline.blocks import BlockWriter, FrameWriter, read_row_lines, read_texts
 from pipeline.config import DocumentsConfig
-from pipeline.errors import BrokenFileError
+from pipeline.errors import BrokenFileError, RunError
 from pipeline.layout import Layout, input_name
 from pipeline.manifest import Manifest
 from pipeline.reading import RawLine, Split
@@ -262,6 +262,9 @@ def finish_unit(
     outcomes: OutcomeCounts = Counter()
     place = unit.number, unit.total
     sizes = np.frombuffer(files.read_bytes(layout.sizes(*place)), _SIZE)
+    lines = list(read_row_lines(layout.cleaned(*place)))
+    if len(lines) != len(sizes):
+        raise RunError(f"{layout.cleaned(*place)}: is damaged; start afresh with --overwrite")
     splits, offsets = dedup.unpack_places(sizes["place"])
     loser_at = {
         loser.offset: loser for packed in packed_losers for loser in dedup.unpack_losers(packed)
@@ -270,7 +273,7 @@ def finish_unit(
     with files.finished_or_absent(layout.part(*place)) as part_file:
         writer = BlockWriter(part_file, unit.number, unit.corpus, config.block_text_bytes)
         for line, rank, offset, text_bytes in zip(
-            read_row_lines(layout.cleaned(*place)),
+            lines,
             splits.tolist(),
             offsets.tolist(),
             sizes["text_bytes"].tolist(),

@@ -1,11 +1,12 @@
 """What shaped the outputs of a directory, kept in its run.json: what can stay, what is made again.
 
-Four stages follow each other; each has the settings that shape it. Where one differs from what the
+Stages follow each other; each has the settings that shape it. Where one differs from what the
 directory was made with, its outputs and those of all later stages are deleted, and only those.
 
     split      how the input is cut into units, and the input itself
     clean      the rules of cleaning
     finish     which duplicates go
+    vocab      the vocabulary: given, or learned of which documents
     shards     the settings of the instances, the documents, the vocabulary
 """
 
@@ -14,6 +15,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Generator
+from importlib.metadata import version
 from typing import Any, Final
 
 from pipeline import files
@@ -56,7 +58,11 @@ def describe_shards(
     config: InstancesConfig, manifest_sha256: str, vocab_sha256: str
 ) -> dict[str, Any]:
     """Returns what shapes the stage that makes shards."""
-    return describe(config) | {"documents": manifest_sha256, "vocabulary": vocab_sha256}
+    return describe(config) | {
+        "segmenter_version": version(config.segmenter),
+        "documents": manifest_sha256,
+        "vocabulary": vocab_sha256,
+    }
 
 
 def first_changed(wanted: State, found: State) -> str | None:
@@ -97,11 +103,13 @@ def read_state(layout: Layout, makes_documents: bool = True) -> State:
         return {}
     try:
         facts = json.loads(files.read_bytes(layout.run))
-        version, made_with = facts.get("format_version"), facts.get("made_with")
+        format_version, made_with = facts.get("format_version"), facts.get("made_with")
     except (ValueError, AttributeError) as error:
         raise _other_version(layout, f"has a damaged {layout.run} ({error})") from error
-    if version != FORMAT_VERSION or made_with is None:
-        raise _other_version(layout, f"was made in format {version}; this is {FORMAT_VERSION}")
+    if format_version != FORMAT_VERSION or made_with is None:
+        raise _other_version(
+            layout, f"was made in format {format_version}; this is {FORMAT_VERSION}"
+        )
     if makes_documents and SPLIT not in made_with and files.exists(layout.manifest):
         raise _other_version(layout, "holds documents that were made elsewhere")
     return made_with
@@ -116,7 +124,7 @@ def _other_version(layout: Layout, why: str) -> UsageError:
 def write_state(layout: Layout, state: State, facts: dict[str, Any]) -> None:
     """Writes run.json: the state, and facts that vary between runs of equal outputs."""
     fields = {"format_version": FORMAT_VERSION, **facts, "made_with": state}
-    files.write_bytes(layout.run, json.dumps(fields, indent=1, ensure_ascii=False).encode() + b"\n")
+    files.write_bytes(layout.run, json.dumps(fields, indent=1).encode() + b"\n")
 
 
 def refuse_other_corpus(wanted: State, found: State, layout: Layout) -> None:
@@ -157,25 +165,11 @@ def forget(stage: str, layout: Layout) -> None:
 
 def delete_temporary_files(layout: Layout) -> None:
     """Deletes what a run that was killed has left half-written."""
-    if files.is_remote(layout.root):
-        folders = [layout.root]
-    else:
-        folders = [*layout.folders, *_temporary_files_beside(layout)]
-    for folder in folders:
-        for found in files.list_files(folder):
-            if found.path.endswith(files.TEMPORARY_SUFFIX):
-                files.delete(found.path)
-        if folder.endswith(files.TEMPORARY_SUFFIX):
-            files.delete(folder)
-
-
-def _temporary_files_beside(layout: Layout) -> list[str]:
-    ours = tuple(os.path.basename(path) + "." for path in (layout.vocab, layout.run))
-    return [
-        os.path.join(layout.root, name)
-        for name in (os.listdir(layout.root) if os.path.isdir(layout.root) else ())
-        if name.startswith(ours) and name.endswith(files.TEMPORARY_SUFFIX)
-    ]
+    beside = tuple(f"{path}." for path in (layout.vocab, layout.run))
+    inside = tuple(f"{folder}/" for folder in layout.folders)
+    for found in files.list_files(layout.root):
+        if found.path.endswith(files.TEMPORARY_SUFFIX) and found.path.startswith(beside + inside):
+            files.delete(found.path)
 
 
 # --- One run at a time ---
@@ -201,7 +195,12 @@ def locked(layout: Layout) -> Generator[None]:
         raise UsageError(
             f"--output_dir={layout.root} cannot be written to ({error.strerror}); choose another"
         ) from error
-    descriptor = os.open(layout.root, os.O_RDONLY)
+    try:
+        descriptor = os.open(layout.root, os.O_RDONLY)
+    except OSError as error:
+        raise UsageError(
+            f"--output_dir={layout.root} cannot be read ({error.strerror}); choose another"
+        ) from error
     try:
         _lock(descriptor, layout.root)
         yield

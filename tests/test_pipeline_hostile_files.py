@@ -293,8 +293,8 @@ def test_full_disk_is_told_and_the_next_run_goes_on(bench, tmp_path):
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"pipeline: {bench.out}/")
     assert ended.stderr.endswith(
-        ": no space is left on the disk; free some and give the same command again: what is done "
-        "is kept\n"
+        ": no space is left on the disk; free some and give the same command again, without "
+        "--overwrite: what is done is kept\n"
     )
     assert not list(bench.out.rglob("*.tmp"))
     assert main(bench.flags()) == 0

@@ -9,6 +9,7 @@ import pytest
 from pipeline import plan
 from pipeline.cli import main
 from pipeline.config import DocumentsConfig, InstancesConfig
+from pipeline.errors import BrokenFileError
 from pipeline.inputs import find_inputs
 from pipeline.manifest import parse_manifest
 from pipeline.records import KEPT, READ
@@ -151,6 +152,29 @@ def test_packed_file_is_read_only_as_far_as_needed(tmp_path, monkeypatch, ending
     forecast = foresee(tmp_path)
     assert sum(pieces) < len(data)
     assert forecast.total.read == pytest.approx(50_000, rel=0.02)
+
+
+def test_line_without_end_is_passed_over_in_bounded_memory(tmp_path, monkeypatch):
+    import gzip
+
+    monkeypatch.setattr(plan.reading, "MAX_LINE_BYTES", 10_000)
+    line = json.dumps({"text": "本市今天起试行新的公交线路，方便沿线居民出行。"}).encode() + b"\n"
+    data = line * 10 + b"x" * 400_000 + b"\n" + line * 10
+    (tmp_path / "mine_train.jsonl.gz").write_bytes(gzip.compress(data))
+    assert foresee(tmp_path).total.read == pytest.approx(20, abs=1)
+
+
+def test_damaged_file_fails_the_forecast_unless_it_may_be_skipped(tmp_path):
+    import gzip
+
+    line = json.dumps({"text": "本市今天起试行新的公交线路，方便沿线居民出行。"}).encode() + b"\n"
+    (tmp_path / "a_train.jsonl").write_bytes(line)
+    (tmp_path / "news2016zh_train.json.gz").write_bytes(gzip.compress(line * 9_999)[:-50])
+    with pytest.raises(BrokenFileError, match="cannot be unpacked"):
+        foresee(tmp_path)
+    inputs = find_inputs(str(tmp_path)).recognised
+    passed = plan.foresee(inputs, DocumentsConfig(), InstancesConfig(), VOCAB, [1], True)
+    assert passed.costs["plain", "train"].read == 1
 
 
 def test_plan_prints_the_forecast_and_writes_nothing(bundled_corpus, tmp_path, capsys, monkeypatch):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import files
+from pipeline import beam_graph, files
 from pipeline.cli import main
 from pipeline.config import DocumentsConfig, InstancesConfig
-from pipeline.errors import UsageError
+from pipeline.errors import RunError, UsageError
 from pipeline.run import RunOptions, run
 from vocab.counting import TokenCounts
 from vocab.selection import select_tokens
@@ -106,7 +106,7 @@ def test_stopped_run_goes_on_and_gives_the_same_bytes(options, expected, monkeyp
 
 KILLED_AT = """
 import os, signal, sys
-from pipeline import files
+from pipeline import beam_graph, files
 from pipeline.cli import main
 
 moment, when = int(sys.argv[1]), sys.argv[2]
@@ -186,7 +186,8 @@ def test_worker_that_is_killed_alone_fails_the_run_clearly_and_the_next_one_goes
     assert (killed.returncode, killed.stderr) == (
         1,
         "pipeline: a worker process ended abruptly (out of memory, or killed); give the same "
-        "command again, with a smaller --num_workers if memory was short: what is done is kept\n",
+        "command again, without --overwrite, and with fewer --num_workers if memory was short: "
+        "what is done is kept\n",
     )
     done = list((tmp_path / "out/work/done").rglob("*.json"))
     assert done
@@ -256,7 +257,7 @@ def test_other_seed_makes_only_the_shards_again_and_says_so(options, capsys):
     capsys.readouterr()
     changed = InstancesConfig(shard_text_bytes=40_000, seed=7)
     run(RunOptions(**vars(options) | {"instances": changed}))
-    assert "shards: made again, and all that follows: seed (0 before, 7 now)" in (
+    assert "shards: what was made is deleted, and all that follows: seed (0 before, 7 now)" in (
         capsys.readouterr().err
     )
     after = written_at(out)
@@ -276,7 +277,10 @@ def test_other_dedup_keeps_what_was_cleaned(options, monkeypatch, capsys, bundle
     changed = DocumentsConfig(unit_bytes=20_000, block_text_bytes=2_000, dedup="none")
     run(RunOptions(**vars(options) | {"documents": changed}))
     said = capsys.readouterr().err
-    assert "finish: made again, and all that follows: dedup (exact before, none now)" in said
+    assert (
+        "finish: what was made is deleted, and all that follows: dedup (exact before, none now)"
+        in said
+    )
     assert f"clean: {cleaned} of {cleaned} units were done before" in said
     assert "finish: " in said and "finish: 1 of" not in said
     fresh = options_for(bundled_corpus, Path(options.vocab), tmp_path / "x", documents=changed)
@@ -297,7 +301,10 @@ def test_changed_input_file_is_named_and_read_again(
     write_lines("b.jsonl", documents(60))
     capsys.readouterr()
     run(options_for(folder, vocab, tmp_path / "out"))
-    assert "split: made again, and all that follows: inputs (b.jsonl)" in capsys.readouterr().err
+    assert (
+        "split: what was made is deleted, and all that follows: inputs (b.jsonl)"
+        in capsys.readouterr().err
+    )
     run(options_for(folder, vocab, tmp_path / "fresh"))
     assert digests(tmp_path / "out") == digests(tmp_path / "fresh")
 
@@ -327,6 +334,126 @@ def test_learned_vocabulary_is_kept_when_only_the_seed_changes(options, monkeypa
     assert len(learned) == 1
     run(RunOptions(**vars(options) | without | {"overwrite": True}))
     assert len(learned) == 2 and learned[0] == learned[1]
+
+
+def test_run_that_was_killed_while_it_overwrote_goes_on_without_overwrite(
+    options, bundled_corpus, tmp_path, monkeypatch, expected
+):
+    other = tmp_path / "other.txt"
+    tokens = select_tokens(TokenCounts.empty(), lambda words, size: [])
+    other.write_bytes(format_vocab([*tokens[:-2], tokens[-1], tokens[-2]]))
+    run(options_for(bundled_corpus, other, Path(options.output_dir)))
+    with monkeypatch.context() as patched:
+        stop_at(120, patched)
+        with pytest.raises((Stopped, RuntimeError), match="Stopped"):
+            run(RunOptions(**vars(options) | {"overwrite": True}))
+    run(options)
+    assert digests(Path(options.output_dir)) == expected
+
+
+def test_instances_follow_documents_that_were_overwritten(options, expected):
+    run(options)
+    overwriting = {"stage": "documents", "overwrite": True}
+    run(RunOptions(**vars(options) | overwriting))
+    run(RunOptions(**vars(options) | {"stage": "instances", "input_dir": None}))
+    assert digests(Path(options.output_dir)) == expected
+
+
+@pytest.mark.parametrize("number", range(1, 5))
+def test_run_stopped_around_its_vocabulary_goes_on(options, expected, monkeypatch, number):
+    run(RunOptions(**vars(options) | {"stage": "documents"}))
+    without = {"vocab": None}
+    monkeypatch.setattr("pipeline.run.learn_pieces", lambda words, size: [], raising=True)
+    with monkeypatch.context() as patched:
+        parts = 16  # of documents, each with its note, before the counts
+        stop_at(1 + parts + number, patched)
+        with pytest.raises((Stopped, RuntimeError), match="Stopped"):
+            run(RunOptions(**vars(options) | without))
+    run(RunOptions(**vars(options) | without))
+    assert (Path(options.output_dir) / "tfrecords/dataset_info.json").exists()
+
+
+def test_file_that_was_left_out_and_is_whole_again_loses_nothing(
+    bundled_corpus, write_lines, vocab, tmp_path, monkeypatch
+):
+    text = "本市今天起试行新的公交线路，方便沿线居民出行，票价保持不变。第{}号。"
+    for name in ("a.jsonl", "b.jsonl"):
+        lines = [{"text": text.format(f"{name}{number}")} for number in range(400)]
+        folder = write_lines(name, lines)
+    path = folder / "b.jsonl"
+    whole, times = path.read_bytes(), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    skipping = options_for(folder, vocab, tmp_path / "out", skip_broken_files=True)
+    find = run.__globals__["find_inputs"]
+
+    def find_and_shrink(*arguments):
+        found = find(*arguments)
+        os.truncate(path, 30_000)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.run.find_inputs", find_and_shrink)
+        patched.setattr("pipeline.beam_graph._write_manifest", stop)
+        with pytest.raises((Stopped, RuntimeError), match="Stopped"):
+            run(skipping)
+    path.write_bytes(whole)
+    os.utime(path, ns=times)
+    run(skipping)
+    run(options_for(folder, vocab, tmp_path / "undisturbed"))
+    assert digests(tmp_path / "out") == digests(tmp_path / "undisturbed")
+
+
+def stop(*_):
+    raise Stopped("Stopped")
+
+
+def test_max_rejected_fraction_holds_for_documents_made_before(write_lines, vocab, tmp_path):
+    text = "本市今天起试行新的公交线路，方便沿线居民出行，票价保持不变。"
+    folder = write_lines("a.jsonl", [{"text": text}, b"broken", b"[]"])
+    lenient = options_for(folder, vocab, tmp_path / "out", max_rejected_fraction=1.0)
+    run(RunOptions(**vars(lenient) | {"stage": "documents"}))
+    with pytest.raises(RunError, match="2 of 3 lines could not be read"):
+        run(options_for(folder, vocab, tmp_path / "out"))
+    run(lenient)
+
+
+def test_documents_that_do_not_add_up_fail_the_run(options, monkeypatch):
+    monkeypatch.setattr("pipeline.stages.KEPT", "lost")
+    manifest_of = beam_graph._write_manifest
+
+    def forget_one(summary, *rest):
+        summary.outcomes[next(key for key in summary.outcomes if key[2] == "lost")] -= 1
+        manifest_of(summary, *rest)
+
+    monkeypatch.setattr("pipeline.beam_graph._write_manifest", forget_one)
+    with pytest.raises(RunError, match="documents were read, but"):
+        run(options)
+    assert not Path(options.output_dir, "documents/manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        ("documents/manifest.json", b"[]", "manifest.json: is damaged"),
+        ("documents/manifest.json", b'{"format_version": 2}', "manifest.json: is damaged"),
+        ("tfrecords/dataset_info.json", b"{", "dataset_info.json: not JSON"),
+    ],
+)
+def test_damaged_output_is_told_in_one_line(options, name, damage, said, capsys):
+    run(options)
+    Path(options.output_dir, name).write_bytes(damage)
+    with pytest.raises(RunError, match=said):
+        run(options)
+
+
+def test_damaged_documents_are_told(options):
+    run(options)
+    part = Path(options.output_dir, "documents/part-00003-of-00016.jsonl.zst")
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+    changed = InstancesConfig(shard_text_bytes=40_000, seed=3)
+    with pytest.raises(RunError, match=r"documents/ is damaged: part 3, byte \d+"):
+        run(RunOptions(**vars(options) | {"instances": changed}))
 
 
 # --- Refused ---

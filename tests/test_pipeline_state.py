@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,7 @@ def test_describe_shards_names_settings_documents_and_vocabulary():
     config = InstancesConfig(seed=7)
     assert state.describe_shards(config, "d" * 64, "v" * 64) == {
         **dataclasses.asdict(config),
+        "segmenter_version": version("rjieba"),
         "documents": "d" * 64,
         "vocabulary": "v" * 64,
     }
@@ -174,7 +176,6 @@ def test_read_state_gives_back_what_write_state_wrote(layout):
         "input_dir": "语料",
         "made_with": wanted,
     }
-    assert "语料".encode() in Path(layout.run).read_bytes()
 
 
 names = st.text(max_size=5)
