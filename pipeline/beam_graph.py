@@ -145,7 +145,7 @@ def build_documents_graph(
     )
     units = (
         found
-        | "GatherUnits" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+        | "GatherUnits" >> beam.CombineGlobally(beam.combiners.ToListCombineFn()).without_defaults()
         | "NumberUnits" >> beam.FlatMap(_number_units)
     )
     cleaned = units | "CleanUnits" >> RunUnits(
@@ -155,7 +155,8 @@ def build_documents_graph(
     losers = (
         cleaned
         | "TakeUnits" >> beam.Map(operator.attrgetter("unit"))
-        | "GatherCleaned" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+        | "GatherCleaned"
+        >> beam.CombineGlobally(beam.combiners.ToListCombineFn()).without_defaults()
         | "PlanKeyRanges" >> beam.FlatMap(_plan_key_ranges, config)
         | "FindDuplicates" >> RunUnits(stages.dedup_stage(layout), local)
         | "ListLosers" >> beam.FlatMap(_list_losers)
@@ -169,7 +170,7 @@ def build_documents_graph(
     _ = (
         (found, cleaned, finished)
         | "GatherResults" >> beam.Flatten()
-        | "Summarise" >> beam.CombineGlobally(_SummariseFn())
+        | "Summarise" >> beam.CombineGlobally(_SummariseFn()).without_defaults()
         | "WriteManifest" >> beam.Map(_write_manifest, config, layout, inputs.skipped)
     )
 
@@ -229,7 +230,7 @@ def build_counting_graph(
         pipeline
         | "ListParts" >> beam.Create(parts)
         | "CountParts" >> RunUnits(stages.count_stage(layout), local)
-        | "AddUp" >> beam.CombineGlobally(_AddCountsFn())
+        | "AddUp" >> beam.CombineGlobally(_AddCountsFn()).without_defaults()
         | "WriteCounts" >> beam.Map(_write_counts, layout)
     )
 
@@ -271,7 +272,8 @@ def build_instances_graph(
         pipeline
         | "ListShards" >> beam.Create(shards)
         | "BuildShards" >> RunUnits(instances.shard_stage(config, sources), local)
-        | "GatherResults" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+        | "GatherResults"
+        >> beam.CombineGlobally(beam.combiners.ToListCombineFn()).without_defaults()
         | "WriteResults" >> beam.Map(_write_results, sources.layout)
     )
 

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final
@@ -22,6 +22,7 @@ from pipeline.resume import Done, Stage, run_or_recall
 _WAITING_PER_WORKER: Final = 2
 
 _pool: ProcessPoolExecutor | None = None
+_ahead: dict[tuple[str, str], Future[Done]] = {}
 _first_error: PipelineError | None = None
 
 
@@ -77,6 +78,17 @@ def stop() -> None:
     if _pool is not None:
         _pool.shutdown(wait=True, cancel_futures=True)
         _pool = None
+    _ahead.clear()
+
+
+def start_ahead(stage: Stage, units: Iterable[Any]) -> None:
+    """Starts units of a graph's first stage while Beam is still being imported.
+
+    The graph gets their results, or errors, when it comes to them; with one worker this is nothing.
+    """
+    if _pool is not None:
+        for unit in units:
+            _ahead[stage.name, stage.name_of(unit)] = _pool.submit(run_or_recall, unit, stage)
 
 
 def first_error() -> PipelineError | None:
@@ -96,8 +108,10 @@ class BoundedRun:
         if _pool is None:
             yield unit, noting_errors(lambda: run_or_recall(unit, self._stage))
             return
-        pool, running = _pool, self._running
-        future = noting_errors(lambda: pool.submit(run_or_recall, unit, self._stage))
+        pool, running, stage = _pool, self._running, self._stage
+        future = _ahead.pop((stage.name, stage.name_of(unit)), None)
+        if future is None:
+            future = noting_errors(lambda: pool.submit(run_or_recall, unit, stage))
         running[future] = unit
         workers = pool._max_workers  # pyright: ignore[reportAttributeAccessIssue]
         while len(running) >= workers * _WAITING_PER_WORKER:

@@ -26,7 +26,7 @@ from pipeline.layout import Layout, is_ours
 from pipeline.manifest import Manifest, parse_manifest
 from pipeline.plan import Forecast
 from pipeline.records import READ, TRAIN
-from pipeline.stages import plan_counting
+from pipeline.stages import plan_counting, split_stage
 from pipeline.units import plan_shards
 from tfrecords_schema.dataset_info import DatasetInfo
 from tfrecords_schema.features import MAX_PREDICTIONS_PER_SEQ
@@ -37,6 +37,7 @@ from vocab.tokenizer import Tokenizer
 from vocab.vocab_file import format_vocab, parse_vocab
 from vocab.wordpieces import LearnerMissingError, check_learner, learn_pieces
 
+LOCAL = "local"
 DOCUMENTS, INSTANCES, ALL = "documents", "instances", "all"
 STAGES: Final = (ALL, DOCUMENTS, INSTANCES)
 
@@ -67,7 +68,7 @@ class RunOptions:
     output_dir: str
     input_dir: str | None = None
     vocab: str | None = None
-    runner: str = "local"
+    runner: str = LOCAL
     num_workers: int = 1
     max_rejected_fraction: float = 0.1
     overwrite: bool = False
@@ -115,7 +116,7 @@ def run(options: RunOptions) -> RunFacts:
     _check_directories(options, layout)
     given_vocab = _read_given_vocab(options) if options.stage != DOCUMENTS else None
     local_pool.start(
-        options.num_workers if options.runner == "local" else 1,
+        options.num_workers if options.runner == LOCAL else 1,
         options.instances.segmenter,
     )
     progress.start(options.quiet)
@@ -230,6 +231,9 @@ class _Run:
                 progress.announce(f"{layout.documents}: made before, with the same configuration")
                 return manifest
             state.forget(state.FINISH, layout)
+        if options.runner == LOCAL:
+            split = split_stage(options.documents, layout, options.skip_broken_files)
+            local_pool.start_ahead(split, inputs.recognised)
         self._run_graph(
             lambda graph, pipeline, local: graph.build_documents_graph(
                 pipeline, inputs, options.documents, layout, options.skip_broken_files, local
@@ -251,7 +255,7 @@ class _Run:
 
         options = self._options
         beam_graph.run_graph(
-            lambda pipeline: build(beam_graph, pipeline, options.runner == beam_graph.LOCAL),
+            lambda pipeline: build(beam_graph, pipeline, options.runner == LOCAL),
             options.runner,
             list(options.beam_flags),
         )
