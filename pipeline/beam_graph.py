@@ -37,8 +37,6 @@ from pipeline.resume import Done, Stage, run_or_recall
 from pipeline.units import number_units
 from vocab.counting import TokenCounts
 
-LOCAL = "local"
-
 
 class _RunUnitsFn(beam.DoFn):
     """Runs units: in the local pool where the launcher is the worker, else in place."""
@@ -290,7 +288,7 @@ def run_graph(build: Callable[[beam.Pipeline], None], runner: str, beam_flags: l
 
     Args:
       build: adds the transforms.
-      runner: "local", or a runner's name as Beam knows it.
+      runner: `local_pool.LOCAL`, or a runner's name as Beam knows it.
       beam_flags: flags for Beam, checked before.
 
     Raises:
@@ -298,8 +296,8 @@ def run_graph(build: Callable[[beam.Pipeline], None], runner: str, beam_flags: l
       RunError: the runner ended in another state than done.
     """
     # FnApiRunner by name: Beam's default runner would first try to download another one.
-    name = "FnApiRunner" if runner == LOCAL else runner
-    if runner == LOCAL:
+    name = "FnApiRunner" if runner == local_pool.LOCAL else runner
+    if runner == local_pool.LOCAL:
         # It would log every error of a unit several times over; what is raised says it once.
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     pipeline = beam.Pipeline(runner=name, options=PipelineOptions(beam_flags))

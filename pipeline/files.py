@@ -186,6 +186,16 @@ def _look_at(path: str) -> FoundFile:
     return FoundFile(path, status.st_size, status.st_mtime_ns)
 
 
+def list_beginning(prefix: str) -> list[str]:
+    """Returns the files whose paths begin so, in the folder that the last slash ends."""
+    if is_remote(prefix):
+        return [found.path for found in _file_systems().match([f"{prefix}*"])[0].metadata_list]
+    folder, _, name = prefix.rpartition("/")
+    if not os.path.isdir(folder):
+        return []
+    return [join(folder, found) for found in os.listdir(folder) if found.startswith(name)]
+
+
 def _raise(error: OSError) -> None:
     raise error
 

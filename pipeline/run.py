@@ -23,6 +23,7 @@ from pipeline.errors import RunError, UsageError
 from pipeline.inputs import Inputs, find_inputs
 from pipeline.instances import Sources
 from pipeline.layout import Layout, is_ours
+from pipeline.local_pool import LOCAL
 from pipeline.manifest import Manifest, parse_manifest
 from pipeline.plan import Forecast
 from pipeline.records import READ, TRAIN
@@ -37,7 +38,6 @@ from vocab.tokenizer import Tokenizer
 from vocab.vocab_file import format_vocab, parse_vocab
 from vocab.wordpieces import LearnerMissingError, check_learner, learn_pieces
 
-LOCAL = "local"
 DOCUMENTS, INSTANCES, ALL = "documents", "instances", "all"
 STAGES: Final = (ALL, DOCUMENTS, INSTANCES)
 
@@ -109,8 +109,8 @@ def run(options: RunOptions) -> RunFacts:
     """Runs the stages that the options ask for.
 
     Raises:
-      UsageError: wrong options, found before anything was read or deleted.
-      RunError: the run could not be finished; no dataset_info.json is left.
+      UsageError: wrong options, found before anything was made or deleted.
+      RunError: the run could not be finished; what is not complete has no dataset_info.json.
     """
     layout = Layout(options.output_dir.rstrip("/"))
     _check_directories(options, layout)

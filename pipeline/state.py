@@ -165,11 +165,11 @@ def forget(stage: str, layout: Layout) -> None:
 
 def delete_temporary_files(layout: Layout) -> None:
     """Deletes what a run that was killed has left half-written."""
-    beside = tuple(f"{path}." for path in (layout.vocab, layout.run))
-    inside = tuple(f"{folder}/" for folder in layout.folders)
-    for found in files.list_files(layout.root):
-        if found.path.endswith(files.TEMPORARY_SUFFIX) and found.path.startswith(beside + inside):
-            files.delete(found.path)
+    inside = [found.path for folder in layout.folders for found in files.list_files(folder)]
+    beside = [*files.list_beginning(f"{layout.vocab}."), *files.list_beginning(f"{layout.run}.")]
+    for path in inside + beside:
+        if path.endswith(files.TEMPORARY_SUFFIX):
+            files.delete(path)
 
 
 # --- One run at a time ---

@@ -254,3 +254,13 @@ def test_join_puts_slashes_between_local_and_remote_names(folder, names, expecte
 )
 def test_is_remote_knows_schemes(path, expected):
     assert files.is_remote(path) is expected
+
+
+def test_list_beginning_finds_files_of_one_folder_by_the_beginning_of_their_names(tmp_path):
+    for name in ("run.json", "run.json.1.tmp", "run.json.2.tmp", "other", "below/run.json.3.tmp"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    found = files.list_beginning(f"{tmp_path}/run.json.")
+    assert sorted(found) == [f"{tmp_path}/run.json.1.tmp", f"{tmp_path}/run.json.2.tmp"]
+    assert files.list_beginning(f"{tmp_path}/missing/run.json.") == []

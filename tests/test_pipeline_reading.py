@@ -12,6 +12,7 @@ from unittest import mock
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from packed_files import mark_encrypted, write_tree, zip_of
 
 from pipeline import reading
 from pipeline.config import DocumentsConfig
@@ -33,31 +34,6 @@ from pipeline.units import number_units, ranges_of
 NEWS = b'{"news_id": "1", "title": "t", "desc": "d", "source": "s", "content": "c"}\n'
 PLAIN = b'{"text": "t"}\n'
 LONG = b"".join(b'{"text": "%d"}\n' % (number * 7_919) for number in range(9_999))
-
-
-def write_tree(root, contents):
-    for name, data in contents.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-
-
-def zip_of(members, compression=zipfile.ZIP_DEFLATED):
-    """A name that ends with a slash is a folder."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", compression) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return packed.getvalue()
-
-
-def mark_encrypted(packed):
-    """Sets general purpose bit 0 in the local and the central headers of all members."""
-    data = bytearray(packed)
-    for signature, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        for found in re.finditer(re.escape(signature), packed):
-            data[found.start() + place] |= 1
-    return bytes(data)
 
 
 def break_checksum(packed):
