@@ -421,7 +421,8 @@ def python(code):
 @linux_only
 def test_measure_sees_what_a_child_holds():
     usage = measure(python(HOLD_200_MB))
-    assert 200e6 < usage.peak_bytes < 240e6
+    # The last reading may be of when all but the last 5 % was there: see RSS_RISE.
+    assert 200e6 / memory.RSS_RISE < usage.peak_bytes < 240e6
     assert usage.exit_code == 0
     assert usage.wall_seconds > 0.3
 
@@ -432,7 +433,7 @@ def test_measure_adds_up_a_child_and_a_grandchild():
         "import subprocess; held = bytearray(b'1') * 100_000_000\n"
         f"subprocess.run({python(HOLD_200_MB)!r})"
     )
-    assert 300e6 < measure(python(code)).peak_bytes < 360e6
+    assert 300e6 / memory.RSS_RISE < measure(python(code)).peak_bytes < 360e6
 
 
 @linux_only
