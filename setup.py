@@ -35,7 +35,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
-    packages=find_packages(include=["pipeline", "vocab", "tfrecords_schema"]),
+    packages=find_packages(include=["pipeline*", "vocab", "tfrecords_schema"]),
     install_requires=LIGHT_CORE,
     extras_require={"vocab": VOCAB, "train": TRAIN, "dev": DEV},
     entry_points={

@@ -3,7 +3,8 @@
 Beam runs units and brings lists of units, duplicates, counts and blocks together; texts and keys go
 to files and never through a shuffle.
 
-    documents: inputs -> split -> number -> clean -> dedup -> finish -> manifest
+    documents: inputs -> split -> number -> clean -> duplicates -> finish -> manifest
+    duplicates: copies, and candidates -> verify -> near, and then repeated paragraphs
     counting:  parts of documents -> counts -> sum
     instances: shards -> build -> results
 """
@@ -25,15 +26,18 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline import files, instances, local_pool, progress, stages
+from pipeline import files, instances, local_pool, progress, samples
 from pipeline.config import DocumentsConfig, InstancesConfig, describe
 from pipeline.errors import PipelineError, RunError
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
+from pipeline.ledger import Ledger
 from pipeline.manifest import Manifest
 from pipeline.reading import Split
-from pipeline.records import Block, OutcomeCounts, Shard, Skipped, Unit
+from pipeline.records import Block, Shard, Skipped, Unit
 from pipeline.resume import Done, Stage, run_or_recall
+from pipeline.samples import Sample
+from pipeline.stages import clean, count, duplicates, finish
 from pipeline.units import number_units
 from vocab.counting import TokenCounts
 
@@ -87,38 +91,43 @@ class _Summary:
     """What all units of documents found out and made."""
 
     parts: int = 0
-    outcomes: OutcomeCounts = dataclasses.field(default_factory=Counter)
+    ledger: Ledger = dataclasses.field(default_factory=Counter)
     blocks: list[Block] = dataclasses.field(default_factory=list)
+    samples: list[Sample] = dataclasses.field(default_factory=list)
     skipped: list[Skipped] = dataclasses.field(default_factory=list)
+
+    def add(self, other: "_Summary") -> None:
+        """Adds what other units found out and made."""
+        self.parts = max(self.parts, other.parts)
+        self.ledger.update(other.ledger)
+        self.blocks += other.blocks
+        self.samples = samples.merge_samples(self.samples + other.samples)
+        self.skipped += other.skipped
 
 
 class _SummariseFn(beam.CombineFn):
-    """Adds up the results of cleaning and finishing units."""
+    """Adds up the results of splitting, cleaning and finishing units."""
 
     def create_accumulator(self) -> _Summary:
         return _Summary()
 
     def add_input(
-        self, summary: _Summary, result: Split | stages.Cleaned | stages.Finished
+        self, summary: _Summary, result: Split | clean.Cleaned | finish.Finished
     ) -> _Summary:
         if isinstance(result, Split):
-            summary.skipped += result.skipped
-            return summary
-        summary.outcomes.update(result.outcomes)
-        if isinstance(result, stages.Cleaned):
-            summary.parts = max(summary.parts, result.unit.total)
-            summary.skipped += result.skipped
+            summary.add(_Summary(skipped=result.skipped))
+        elif isinstance(result, clean.Cleaned):
+            unit, ledger, drawn, skipped = result
+            summary.add(_Summary(unit.total, ledger, [], drawn, skipped))
         else:
-            summary.blocks += result.blocks
+            ledger, blocks, drawn = result
+            summary.add(_Summary(0, ledger, blocks, drawn))
         return summary
 
     def merge_accumulators(self, summaries: Iterable[_Summary]) -> _Summary:
         merged = _Summary()
         for summary in summaries:
-            merged.parts = max(merged.parts, summary.parts)
-            merged.outcomes.update(summary.outcomes)
-            merged.blocks += summary.blocks
-            merged.skipped += summary.skipped
+            merged.add(summary)
         return merged
 
     def extract_output(self, summary: _Summary) -> _Summary:
@@ -139,31 +148,27 @@ def build_documents_graph(
     found = (
         pipeline
         | "ListInputs" >> beam.Create(inputs.recognised)
-        | "SplitInputs" >> RunUnits(stages.split_stage(config, layout, skip_broken_files), local)
+        | "SplitInputs" >> RunUnits(clean.split_stage(config, layout, skip_broken_files), local)
     )
-    units = (
-        found
-        | "GatherUnits" >> beam.CombineGlobally(beam.combiners.ToListCombineFn()).without_defaults()
-        | "NumberUnits" >> beam.FlatMap(_number_units)
-    )
+    units = found | "GatherUnits" >> _Gather() | "NumberUnits" >> beam.FlatMap(_number_units)
     cleaned = units | "CleanUnits" >> RunUnits(
-        stages.clean_stage(config, layout, skip_broken_files), local
+        clean.clean_stage(config, layout, skip_broken_files), local
     )
-    named = cleaned | "NameUnits" >> beam.Map(_name_unit)
-    losers = (
+    all_units = (
         cleaned
         | "TakeUnits" >> beam.Map(operator.attrgetter("unit"))
-        | "GatherCleaned"
-        >> beam.CombineGlobally(beam.combiners.ToListCombineFn()).without_defaults()
-        | "PlanKeyRanges" >> beam.FlatMap(_plan_key_ranges, config)
-        | "FindDuplicates" >> RunUnits(stages.dedup_stage(layout), local)
-        | "ListLosers" >> beam.FlatMap(_list_losers)
+        | "GatherCleaned" >> _Gather()
     )
+    losers, repeats = _find_duplicates(all_units, config, layout, local)
     finished = (
-        {"units": named, "losers": losers}
-        | "GroupLosers" >> beam.CoGroupByKey()
-        | "JoinLosers" >> beam.MapTuple(_join_losers)
-        | "FinishUnits" >> RunUnits(stages.finish_stage(config, layout), local)
+        {
+            "units": cleaned | "NameUnits" >> beam.Map(_name_unit),
+            "losers": losers,
+            "repeats": repeats,
+        }
+        | "GroupGoings" >> beam.CoGroupByKey()
+        | "JoinGoings" >> beam.MapTuple(_join_goings)
+        | "FinishUnits" >> RunUnits(finish.finish_stage(config, layout), local)
     )
     _ = (
         (found, cleaned, finished)
@@ -173,33 +178,116 @@ def build_documents_graph(
     )
 
 
+def _find_duplicates(
+    all_units: Any, config: DocumentsConfig, layout: Layout, local: bool
+) -> tuple[Any, Any]:
+    """Adds what finds duplicates of documents, and repeated lines: packed, by unit."""
+    copies = (
+        all_units
+        | "PlanCopies" >> beam.FlatMap(_plan_key_ranges, "copies", config.dedup != "none")
+        | "FindCopies" >> RunUnits(duplicates.copies_stage(layout), local)
+    )
+    is_near = config.dedup == "near"
+    candidates = (
+        all_units
+        | "PlanCandidates" >> beam.FlatMap(_plan_key_ranges, "candidates", is_near)
+        | "FindCandidates" >> RunUnits(duplicates.candidates_stage(layout), local)
+        | "ListCandidates" >> beam.FlatMap(_list_packed)
+    )
+    near = (
+        candidates
+        | "GroupCandidates" >> beam.GroupByKey()
+        | "JoinCandidates" >> beam.Map(_gather_suspects, _as_list(all_units))
+        | "VerifyPairs" >> RunUnits(duplicates.verify_stage(layout), local)
+        | "GatherVerified" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+        | "GatherPairs" >> beam.FlatMap(_gather_pairs, _as_list(all_units), is_near)
+        | "ResolveNear" >> RunUnits(duplicates.near_stage(layout), local)
+    )
+    # Counted, so that this waits for all copies to be found.
+    number_of_ranges = copies | "CountCopies" >> beam.combiners.Count.Globally()
+    repeats = (
+        near
+        | "PlanRepeats"
+        >> beam.FlatMap(
+            _plan_repeats,
+            *(_as_list(all_units), beam.pvalue.AsSingleton(number_of_ranges)),
+        )
+        | "FindRepeats" >> RunUnits(duplicates.repeats_stage(layout), local)
+        | "ListRepeats" >> beam.FlatMap(_list_packed)
+    )
+    losers = (
+        copies | "ListCopies" >> beam.FlatMap(_list_packed),
+        near | "ListNear" >> beam.FlatMap(_list_near),
+    ) | "GatherLosers" >> beam.Flatten()
+    return losers, repeats
+
+
+def _as_list(gathered: Any) -> Any:
+    return beam.pvalue.AsSingleton(gathered, default_value=[])
+
+
+class _Gather(beam.PTransform[Any, Any]):
+    """Elements -> one list of them, if there are any."""
+
+    def expand(self, input_or_inputs: Any) -> Any:
+        """Brings all elements together."""
+        combine = beam.CombineGlobally(beam.combiners.ToListCombineFn())
+        return input_or_inputs | combine.without_defaults()
+
+
 def _number_units(splits: Iterable[Split]) -> list[Unit]:
     numbered = number_units(unit for split in splits for unit in split.units)
-    total_bytes = sum(map(stages.bytes_of, numbered))
+    total_bytes = sum(map(clean.bytes_of, numbered))
     for stage in ("clean", "finish"):
         progress.expect(stage, len(numbered), total_bytes)
     return numbered
 
 
-def _name_unit(cleaned: stages.Cleaned) -> tuple[int, Unit]:
+def _name_unit(cleaned: clean.Cleaned) -> tuple[int, Unit]:
     return cleaned.unit.number, cleaned.unit
 
 
-def _plan_key_ranges(cleaned: list[Unit], config: DocumentsConfig) -> list[stages.KeyRange]:
-    ranges = stages.plan_key_ranges(cleaned) if config.dedup != "none" else []
-    progress.expect("dedup", len(ranges), sum(key_range.size_bytes for key_range in ranges))
+def _plan_key_ranges(
+    units: list[Unit], stage: str, wanted: bool, after: str = ""
+) -> list[duplicates.KeyRange]:
+    ranges = duplicates.plan_key_ranges(units, after) if wanted else []
+    progress.expect(stage, len(ranges), sum(key_range.size_bytes for key_range in ranges))
     return ranges
 
 
-def _list_losers(duplicates: stages.Duplicates) -> list[tuple[int, bytes]]:
-    return list(duplicates.losers.items())
+def _plan_repeats(
+    near: duplicates.NearLosers, units: list[Unit], copies: int
+) -> list[duplicates.KeyRange]:
+    del copies
+    return _plan_key_ranges(units, "repeats", wanted=True, after=near.digest)
 
 
-def _join_losers(number: int, groups: dict[str, Iterable[Any]]) -> tuple[Unit, list[bytes]]:
+def _list_packed(found: duplicates.ByUnit) -> list[tuple[int, bytes]]:
+    return list(found.packed.items())
+
+
+def _list_near(found: duplicates.NearLosers) -> list[tuple[int, bytes]]:
+    return _list_packed(found.losers)
+
+
+def _gather_suspects(
+    candidates: tuple[int, Iterable[bytes]], units: list[Unit]
+) -> duplicates.Suspects:
+    number, packed = candidates
+    return duplicates.gather_suspects(number, len(units), packed)
+
+
+def _gather_pairs(
+    verified: list[duplicates.Verified], units: list[Unit], wanted: bool
+) -> list[duplicates.NearPairs]:
+    return [duplicates.gather_pairs(verified, units)] if wanted else []
+
+
+def _join_goings(number: int, groups: dict[str, Iterable[Any]]) -> finish.Goings:
     del number
     (unit,) = groups["units"]
     # In an order that does not hang on arrival: it is part of what the finished unit is known by.
-    return unit, sorted(groups["losers"])
+    return finish.Goings(unit, sorted(groups["losers"]), sorted(groups["repeats"]))
 
 
 def _write_manifest(
@@ -208,10 +296,11 @@ def _write_manifest(
     manifest = Manifest(
         describe(config),
         summary.parts,
-        summary.outcomes,
+        summary.ledger,
         summary.blocks,
         sorted(skipped + summary.skipped),
     )
+    _write(layout.samples, samples.samples_to_json(summary.samples))
     _write(layout.manifest, manifest.to_json())
 
 
@@ -220,14 +309,14 @@ def _write(path: str, data: bytes) -> None:
 
 
 def build_counting_graph(
-    pipeline: beam.Pipeline, parts: Sequence[stages.PartOfDocuments], layout: Layout, local: bool
+    pipeline: beam.Pipeline, parts: Sequence[count.PartOfDocuments], layout: Layout, local: bool
 ) -> None:
     """Adds the graph that counts the tokens of the training documents."""
     progress.expect("count", len(parts), sum(part.text_bytes for part in parts))
     _ = (
         pipeline
         | "ListParts" >> beam.Create(parts)
-        | "CountParts" >> RunUnits(stages.count_stage(layout), local)
+        | "CountParts" >> RunUnits(count.count_stage(layout), local)
         | "AddUp" >> beam.CombineGlobally(_AddCountsFn()).without_defaults()
         | "WriteCounts" >> beam.Map(_write_counts, layout)
     )
@@ -239,7 +328,7 @@ class _AddCountsFn(beam.CombineFn):
     def create_accumulator(self) -> TokenCounts:
         return TokenCounts.empty()
 
-    def add_input(self, total: TokenCounts, counted: stages.Counted) -> TokenCounts:
+    def add_input(self, total: TokenCounts, counted: count.Counted) -> TokenCounts:
         total.add(*counted.token_counts)
         return total
 
@@ -270,8 +359,7 @@ def build_instances_graph(
         pipeline
         | "ListShards" >> beam.Create(shards)
         | "BuildShards" >> RunUnits(instances.shard_stage(config, sources), local)
-        | "GatherResults"
-        >> beam.CombineGlobally(beam.combiners.ToListCombineFn()).without_defaults()
+        | "GatherResults" >> _Gather()
         | "WriteResults" >> beam.Map(_write_results, sources.layout)
     )
 

@@ -6,8 +6,10 @@ A frame is one block and can be read by itself; all frames together are one vali
 import io
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, Final, cast
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 import zstandard
 
@@ -16,6 +18,9 @@ from pipeline.errors import RunError
 from pipeline.records import SPLITS, Block, Document, Rejected
 
 _LEVEL = 3
+
+FRAME: Final = np.dtype([("first_row", "<u4"), ("offset", "<u8"), ("length", "<u4")])
+"""Where a frame lies in its file, in bytes, and the number of its first row."""
 
 
 class FrameWriter:
@@ -35,6 +40,13 @@ class FrameWriter:
         self._lines: list[bytes] = []
         self._bytes = 0
         self._offset = 0
+        self._rows = 0
+        self._frames: list[tuple[int, int, int]] = []
+
+    @property
+    def frames(self) -> npt.NDArray[np.void]:
+        """The frames written so far, of dtype FRAME, shape [F]."""
+        return np.array(self._frames, FRAME)
 
     def write(self, row: Document | Rejected) -> None:
         """Adds one row."""
@@ -52,7 +64,9 @@ class FrameWriter:
         frame = self._compressor.compress(b"".join(self._lines))
         self._file.write(frame)
         place = self._offset, len(frame)
+        self._frames.append((self._rows, *place))
         self._offset += len(frame)
+        self._rows += len(self._lines)
         self._lines, self._bytes = [], 0
         return place
 
@@ -102,7 +116,8 @@ class BlockWriter:
 
 def encode_row(row: Document | Rejected) -> bytes:
     """Returns a row as one JSON line."""
-    return orjson.dumps(row._asdict(), option=orjson.OPT_APPEND_NEWLINE)
+    # Twice as fast as `_asdict`.
+    return orjson.dumps(dict(zip(row._fields, row, strict=True)), option=orjson.OPT_APPEND_NEWLINE)
 
 
 def read_block(file: BinaryIO, block: Block) -> list[Document]:
@@ -116,15 +131,23 @@ def read_texts(file: BinaryIO, block: Block) -> list[str]:
 
 
 def _read_frame(file: BinaryIO, block: Block) -> list[bytes]:
-    file.seek(block.offset)
-    frame = file.read(block.length)
     try:
-        return zstandard.ZstdDecompressor().decompress(frame).splitlines()
+        return read_frame(file, block.offset, block.length)
     except zstandard.ZstdError as error:
         raise RunError(
             f"documents/ is damaged: part {block.part}, byte {block.offset:,} ({error}); start "
             "afresh with --overwrite"
         ) from error
+
+
+def read_frame(file: BinaryIO, offset: int, length: int) -> list[bytes]:
+    """Returns the JSON lines of one frame of an open file.
+
+    Raises:
+      zstandard.ZstdError: it is damaged.
+    """
+    file.seek(offset)
+    return zstandard.ZstdDecompressor().decompress(file.read(length)).splitlines()
 
 
 def read_rows(path: str) -> Iterator[dict[str, Any]]:

@@ -1,14 +1,16 @@
 """Raw nlp_chinese_corpus -> cleaned documents, a vocabulary, masked-LM TFRecords.
 
 The stage `documents` cleans and deduplicates, `instances` makes vocabulary and TFRecords of what it
-left; `all` (default) is both. `plan` foresees a run from a sample of the input and writes nothing.
-A run that was stopped goes on where it was. Flags of Apache Beam may stand beside those below.
+left; `all` (default) is both. `plan` foresees a run from a sample of the input and writes nothing;
+`report` makes report.html again; `inspect` prints documents, rejections and edits. A run that was
+stopped goes on where it was. Flags of Apache Beam may stand beside those below.
 """
 
 import argparse
 import difflib
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,8 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeline.run import RunOptions
 
-_PLAN = "plan"
-_COMMANDS = ("all", "documents", "instances", _PLAN)
+_PLAN, _REPORT, _INSPECT = "plan", "report", "inspect"
+_COMMANDS = ("all", "documents", "instances", _PLAN, _REPORT, _INSPECT)
 _RUNNERS = ("local", "DataflowRunner", "FlinkRunner", "PortableRunner")
 
 
@@ -43,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if arguments.output_dir is None:
             raise UsageError("--output_dir is needed: the directory to write to")
+        if command in (_REPORT, _INSPECT):
+            return _show(command, arguments)
         options = _make_options(command, arguments, others)
         facts = run.run(options)
     except UsageError as error:
@@ -65,7 +69,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     if facts.dataset_info:
         print(f"\n{table.format_shards(facts.dataset_info)}")
         print(f"\nShards, vocabulary and dataset_info.json: {options.output_dir}/tfrecords")
+    print(f"What became of every character: {options.output_dir}/report.html, ledger.json")
     return 0
+
+
+def _show(command: str, arguments: argparse.Namespace) -> int:
+    """Makes the report of a run again, or prints what is asked for of it."""
+    from pipeline.inspection import inspect
+    from pipeline.layout import Layout
+    from pipeline.report import write_report
+
+    layout = Layout(arguments.output_dir.rstrip("/"))
+    if command == _REPORT:
+        print(write_report(layout))
+        return 0
+    asked = {name: getattr(arguments, name) for name in ("reason", "rule", "doc_id", "limit")}
+    width = shutil.get_terminal_size((120, 24)).columns
+    for line in inspect(layout, **asked, width=width, colour=sys.stdout.isatty()):
+        print(line)
+    return 0
+
+
+def _read_blocklist(path: str | None) -> tuple[str, ...]:
+    """Returns the words of a file, one a line; blank lines and those that begin with # are none."""
+    from pipeline.errors import UsageError
+
+    if path is None:
+        return ()
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            lines = [line.strip() for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--blocklist={path} cannot be read ({error})") from error
+    return tuple(sorted({line for line in lines if line and not line.startswith("#")}))
 
 
 def _is_no_false_alarm(record: logging.LogRecord) -> bool:
@@ -81,7 +117,7 @@ def _fail(error: object, exit_code: int) -> int:
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline",
-        usage="%(prog)s [all | documents | instances | plan] --output_dir=DIR [flags]",
+        usage=f"%(prog)s [{' | '.join(_COMMANDS)}] --output_dir=DIR [flags]",
         description=__doc__,
         allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -97,7 +133,18 @@ def _make_parser() -> argparse.ArgumentParser:
     flag("--num_workers", type=int, default=_count_cores(), help="processes of a local run")
     flag("--seed", type=int, default=0, help="seeds the order of instances and the masks")
     flag("--segmenter", choices=("rjieba", "jieba"), default="rjieba", help="finds the words")
-    flag("--dedup", choices=("exact", "none"), default="exact", help="which duplicates to drop")
+    flag(
+        "--dedup",
+        choices=("near", "exact", "none"),
+        default="near",
+        help="which duplicates go; near: nearly equal documents and repeated paragraphs, too",
+    )
+    flag("--rules_off", default="", help="cleaning rules to leave out, by name: a,b,c")
+    flag("--mask_personal_data", action="store_true", help="replace addresses and numbers")
+    flag("--script", choices=("keep", "simplified"), default="keep", help="convert traditional")
+    flag(
+        "--blocklist", type=path, help="file of words, one a line; documents with one are rejected"
+    )
     flag("--dupe_factor", type=int, default=1, help="static maskings of the training set")
     flag("--masked_lm_prob", type=float, default=0.15, help="share of tokens to mask")
     flag(
@@ -119,6 +166,11 @@ def _make_parser() -> argparse.ArgumentParser:
         help="leave damaged input files out and list them instead of failing",
     )
     flag("--quiet", action="store_true", help="show no progress")
+    asked = parser.add_argument_group("inspect").add_argument
+    asked("--reason", help="show documents rejected for this reason")
+    asked("--rule", help="show edits of this rule")
+    asked("--doc_id", help="show this document")
+    asked("--limit", type=int, default=20, help="show so many")
     return parser
 
 
@@ -146,7 +198,12 @@ def _make_options(
             skip_broken_files=arguments.skip_broken_files,
             quiet=arguments.quiet,
             documents=DocumentsConfig(
-                dedup=arguments.dedup, held_out_fraction=arguments.held_out_fraction
+                dedup=arguments.dedup,
+                held_out_fraction=arguments.held_out_fraction,
+                rules_off=tuple(sorted(set(filter(None, arguments.rules_off.split(","))))),
+                mask_personal_data=arguments.mask_personal_data,
+                script=arguments.script,
+                blocklist=_read_blocklist(arguments.blocklist),
             ),
             instances=InstancesConfig(
                 seed=arguments.seed,

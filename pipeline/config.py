@@ -19,6 +19,8 @@ Half a sentence for the corpora of whole articles, a whole question with its ans
 question sets, a clause for single translated sentences.
 """
 
+DEDUP_LEVELS: Final = ("near", "exact", "none")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DocumentsConfig:
@@ -30,7 +32,16 @@ class DocumentsConfig:
       held_out_fraction: share held out of a corpus that ships no held-out file.
       min_chars: shortest text kept, by corpus, in characters without white space.
       min_chinese_fraction: least share of Chinese characters among those without white space.
-      dedup: "exact", or "none" to keep duplicates.
+      max_digit_sign_fraction: most digits and signs, likewise.
+      max_repeated_ngram_fraction: most characters in n-grams that the document holds repeatedly.
+      max_repeated_line_fraction: most characters in lines that the document holds repeatedly.
+      max_mojibake_fraction: most characters that tell of a wrong encoding.
+      rules_off: names of cleaning rules to leave out.
+      mask_personal_data: whether e-mail addresses, mobile and identity numbers are replaced.
+      script: "keep", or "simplified" to convert traditional characters.
+      blocklist: a document that holds one of these words is rejected.
+      dedup: "near", "exact" for equal documents alone, or "none" to keep duplicates.
+      min_paragraph_chars: shortest paragraph that is dropped where it is repeated.
     """
 
     unit_bytes: int = 16 << 20
@@ -38,16 +49,32 @@ class DocumentsConfig:
     held_out_fraction: float = 0.01
     min_chars: dict[str, int] = dataclasses.field(default_factory=lambda: dict(MIN_CHARS))
     min_chinese_fraction: float = 0.2
-    dedup: str = "exact"
+    max_digit_sign_fraction: float = 0.6
+    max_repeated_ngram_fraction: float = 0.5
+    max_repeated_line_fraction: float = 0.3
+    max_mojibake_fraction: float = 0.05
+    rules_off: tuple[str, ...] = ()
+    mask_personal_data: bool = False
+    script: str = "keep"
+    blocklist: tuple[str, ...] = ()
+    dedup: str = "near"
+    min_paragraph_chars: int = 50
 
     def __post_init__(self) -> None:
         _require(self.unit_bytes >= 1, "unit_bytes", self.unit_bytes, "at least 1")
         _require(self.block_text_bytes >= 1, "block_text_bytes", self.block_text_bytes, "positive")
-        _require_fraction("held_out_fraction", self.held_out_fraction)
-        _require_fraction("min_chinese_fraction", self.min_chinese_fraction)
+        for field in dataclasses.fields(self):
+            if field.name.endswith("_fraction"):
+                _require_fraction(field.name, getattr(self, field.name))
         _require(set(self.min_chars) == set(MIN_CHARS), "min_chars", self.min_chars, "per corpus")
         _require(min(self.min_chars.values()) >= 1, "min_chars", self.min_chars, "at least 1")
-        _require(self.dedup in ("exact", "none"), "dedup", self.dedup, "exact or none")
+        _require(self.script in ("keep", "simplified"), "script", self.script, "keep or simplified")
+        _require(all(self.blocklist), "blocklist", self.blocklist, "without empty words")
+        _require(self.dedup in DEDUP_LEVELS, "dedup", self.dedup, "near, exact or none")
+        _require(
+            self.min_paragraph_chars >= 1,
+            *("min_paragraph_chars", self.min_paragraph_chars, "at least 1"),
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,11 +104,17 @@ class InstancesConfig:
 
 
 def describe(*configs: DocumentsConfig | InstancesConfig) -> dict[str, Any]:
-    """Returns the fields of several configurations as one JSON object."""
+    """Returns the fields of several configurations as one JSON object; of word lists, a digest."""
     merged: dict[str, Any] = {}
     for config in configs:
         merged |= dataclasses.asdict(config)
-    return merged
+    if merged.get("blocklist"):
+        words = list(merged["blocklist"])
+        merged["blocklist"] = [f"{len(words)} words, {digest({'words': words})}"]
+    # As JSON knows no tuples, what is read back would differ.
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in merged.items()
+    }
 
 
 def digest(fields: dict[str, Any]) -> str:

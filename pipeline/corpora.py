@@ -30,8 +30,6 @@ LINE_FAULTS: Final = (
 )
 """Reasons for which a line cannot be read as a document."""
 
-FIELD_JOINER: Final = "\n"
-
 
 class Corpus(NamedTuple):
     """The layout of one corpus.
@@ -39,21 +37,32 @@ class Corpus(NamedTuple):
     Attributes:
       name: as upstream calls it.
       text_fields: keys whose values are the text, in the order in which they are joined.
+      aid_fields: keys whose values cleaning looks at, if they are there; not part of the text.
       id_fields: keys whose values together are upstream's id.
+      not_read: the other keys that upstream documents.
       file_name: what the path of one of its files ends with.
     """
 
     name: str
     text_fields: tuple[str, ...]
+    aid_fields: tuple[str, ...]
     id_fields: tuple[str, ...]
+    not_read: tuple[str, ...]
     file_name: re.Pattern[str]
 
 
 class Line(NamedTuple):
-    """What a line of a corpus says."""
+    """What a line of a corpus says.
+
+    Attributes:
+      upstream_id: upstream's id, or "".
+      values: of the corpus's text fields, in their order.
+      aids: of its aid fields that are there, by key.
+    """
 
     upstream_id: str
-    text: str
+    values: list[str]
+    aids: dict[str, str]
 
 
 class LineFault(NamedTuple):
@@ -62,33 +71,48 @@ class LineFault(NamedTuple):
     reason: str
 
 
-PLAIN: Final = Corpus("plain", ("text",), ("id",), re.compile(r"(?!)"))
+PLAIN: Final = Corpus("plain", ("text",), (), ("id",), (), re.compile(r"(?!)"))
 CORPORA: Final[Mapping[str, Corpus]] = {
     corpus.name: corpus
     for corpus in (
         # The text of an article begins with its title.
-        Corpus("wiki2019zh", ("text",), ("id",), re.compile(r"(?:^|/)wiki_\d+$")),
+        Corpus(
+            "wiki2019zh",
+            ("text",),
+            ("title",),
+            ("id",),
+            ("url",),
+            re.compile(r"(?:^|/)wiki_\d+$"),
+        ),
         Corpus(
             "news2016zh",
             ("title", "desc", "content"),
+            (),
             ("news_id",),
+            ("keywords", "source", "time"),
             re.compile(r"(?:^|/)news2016zh_\w+\.json$"),
         ),
         Corpus(
             "baike2018qa",
             ("title", "desc", "answer"),
+            (),
             ("qid",),
+            ("category",),
             re.compile(r"(?:^|/)baike_qa_\w+\.json$"),
         ),
         Corpus(
             "webtext2019zh",
             ("title", "desc", "content"),
+            (),
             ("qid", "answer_id"),
+            ("topic", "star", "answerer_tags"),
             re.compile(r"(?:^|/)web_text_zh_\w+\.json$"),
         ),
         Corpus(
             "translation2019zh",
             ("chinese",),
+            ("english",),
+            (),
             (),
             re.compile(r"(?:^|/)translation2019zh_\w+\.json$"),
         ),
@@ -154,7 +178,7 @@ def parse_line(line: bytes, corpus: Corpus) -> Line | LineFault:
       corpus: the layout to expect.
 
     Returns:
-      The text, its not empty fields joined by line feeds; or the reason why there is none.
+      What it says, or the reason why it cannot be read.
     """
     try:
         record: Any = orjson.loads(line)
@@ -163,7 +187,7 @@ def parse_line(line: bytes, corpus: Corpus) -> Line | LineFault:
     if not isinstance(record, dict):
         return LineFault(NOT_AN_OBJECT)
     fields = cast("dict[str, Any]", record)
-    values: list[Any] = []
+    values: list[str] = []
     for key in corpus.text_fields:
         if key not in fields:
             return LineFault(MISSING_KEYS)
@@ -173,7 +197,8 @@ def parse_line(line: bytes, corpus: Corpus) -> Line | LineFault:
     upstream_id = "-".join(
         str(fields[key]) for key in corpus.id_fields if fields.get(key) is not None
     )
-    return Line(upstream_id, FIELD_JOINER.join(filter(None, values)))
+    aids = {key: fields[key] for key in corpus.aid_fields if isinstance(fields.get(key), str)}
+    return Line(upstream_id, values, aids)
 
 
 def _diagnose(line: bytes) -> str:

@@ -1,18 +1,23 @@
-"""Pure exact deduplication: content keys of documents -> which documents lose.
+"""Pure deduplication: keys of documents and paragraphs -> which are copies of earlier ones.
 
-A key is what one unit knows of a document, packed: 16 bytes of content hash, and the rank of the
-split above the byte offset in the file. Of equal documents the first in the order split (training
-first), corpus, file name, offset stays.
+What a unit knows of its documents is packed into key files: a hash, and the number of a document,
+which orders all documents of a run: split (training first), corpus, file name, offset. Of equal
+ones the lowest number stays.
+
+    KEY        the content of a document                    exact copies
+    BAND       one band of a MinHash signature              candidates for near-duplicates
+    PARAGRAPH  the content of a long line of a document     repeated paragraphs
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import BinaryIO, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
+from pipeline import near_duplicates
 from pipeline.records import SPLITS, TRAIN, Unit, document_id
 
 KEY_PARTITIONS: Final = 64
@@ -22,99 +27,232 @@ _PARTITION_BITS: Final = 6
 
 DUPLICATE: Final = "duplicate"
 DUPLICATE_OF_TRAINING: Final = "duplicate_of_training"
+NEAR_DUPLICATE: Final = "near_duplicate"
+NEAR_DUPLICATE_OF_TRAINING: Final = "near_duplicate_of_training"
 
-_OFFSET_BITS: Final = 56
+# A document number: rank of the split, number of the unit, offset within the unit's range.
+_SPLIT_SHIFT: Final = 61
+_UNIT_SHIFT: Final = 39
+_UNIT_MASK: Final = (1 << (_SPLIT_SHIFT - _UNIT_SHIFT)) - 1
+_OFFSET_MASK: Final = (1 << _UNIT_SHIFT) - 1
+
 _PLACE: Final = np.dtype("<i8")
-KEY: Final = np.dtype([("high", "<u8"), ("low", "<u8"), ("place", "<u8")])
+KEY: Final = np.dtype([("high", "<u8"), ("low", "<u8"), ("document", "<i8")])
+BAND: Final = np.dtype([("high", "<u8"), ("content", "<u4"), ("document", "<i8")])
+PARAGRAPH: Final = np.dtype([("high", "<u8"), ("low", "<u8"), ("document", "<i8"), ("line", "<u4")])
+PAIR: Final = np.dtype([("earlier", "<i8"), ("later", "<i8")])
+"""Two documents that may be near-duplicates."""
 
-KeyArray = npt.NDArray[np.void]
+VERIFIED: Final = np.dtype([("earlier", "<i8"), ("later", "<i8"), ("similarity", "<f8")])
+"""Two documents that are."""
 
+REPEAT: Final = np.dtype([("document", "<i8"), ("line", "<u4")])
+"""A line of a document that an earlier line is equal to."""
 
-class KeyBlock(NamedTuple):
-    """Keys of one unit that fall into one range of partitions."""
-
-    unit: Unit
-    keys: bytes
+Records = npt.NDArray[np.void]
+IntArray = npt.NDArray[np.int64]
 
 
 class Loser(NamedTuple):
-    """A document that is the copy of another."""
+    """A document that is the copy, or nearly the copy, of another.
 
-    offset: int
+    Attributes:
+      document: its number.
+      reason: one of those above.
+      duplicate_of: id of the document that stays; that of a copy may go as a near-duplicate.
+      similarity: Jaccard similarity of the two; None for a copy.
+    """
+
+    document: int
     reason: str
     duplicate_of: str
+    similarity: float | None
 
 
-def content_key(text: bytes, split: str, offset: int) -> bytes:
-    """Returns the packed key of one document, of its text in UTF-8."""
-    place = SPLITS.index(split) << _OFFSET_BITS | offset
-    return hashlib.blake2b(text, digest_size=16).digest() + place.to_bytes(8, "little")
+def number_document(split: str, unit_number: int, offset: int) -> int:
+    """Returns the number of the document that begins at an offset within the range of a unit.
+
+    Raises:
+      ValueError: there is no such number: 2^22 units, each of 512 GiB, can be told apart.
+    """
+    if not (0 <= unit_number <= _UNIT_MASK and 0 <= offset <= _OFFSET_MASK):
+        raise ValueError(f"no number for a document at {offset:,} of unit {unit_number:,}")
+    return SPLITS.index(split) << _SPLIT_SHIFT | unit_number << _UNIT_SHIFT | offset
 
 
-def unpack_places(
-    places: npt.NDArray[np.uint64],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Returns the rank of the split and the byte offset of each document, shape [D] each."""
-    splits = places >> np.uint64(_OFFSET_BITS)
-    offsets = places & np.uint64((1 << _OFFSET_BITS) - 1)
-    return splits.astype(np.int64), offsets.astype(np.int64)
+def ranks_of(documents: IntArray) -> IntArray:
+    """Returns the index in SPLITS of the split of each document, shape [D]."""
+    return documents >> _SPLIT_SHIFT
 
 
-def pack_key_file(keys: KeyArray) -> bytes:
-    """Returns a key file: where each partition begins, then the keys sorted into partitions."""
-    partitions = (keys["high"] >> np.uint64(64 - _PARTITION_BITS)).astype(np.int64)
+def units_of(documents: IntArray) -> IntArray:
+    """Returns the number of the unit of each document, shape [D]."""
+    return documents >> _UNIT_SHIFT & _UNIT_MASK
+
+
+def hash_text(text: bytes) -> bytes:
+    """Returns the 16 bytes by which the content of a document or paragraph is known, from UTF-8."""
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+# --- Key files ---
+
+
+def pack_key_file(records: Records) -> bytes:
+    """Returns a key file: where each partition begins, then the records sorted into partitions."""
+    partitions = (records["high"] >> np.uint64(64 - _PARTITION_BITS)).astype(np.int64)
     begins = np.zeros(KEY_PARTITIONS + 1, _PLACE)
     np.cumsum(np.bincount(partitions, minlength=KEY_PARTITIONS), out=begins[1:])
-    return begins.tobytes() + keys[np.argsort(partitions, kind="stable")].tobytes()
+    return begins.tobytes() + records[np.argsort(partitions, kind="stable")].tobytes()
 
 
-def read_key_file(file: BinaryIO, first: int, end: int) -> bytes:
-    """Reads the keys of the partitions from `first` to before `end` from a key file."""
+def read_key_file(file: BinaryIO, dtype: np.dtype[np.void], first: int, end: int) -> Records:
+    """Reads the records of the partitions from `first` to before `end` from a key file."""
     begins = np.frombuffer(file.read((KEY_PARTITIONS + 1) * _PLACE.itemsize), _PLACE)
     start, stop = int(begins[first]), int(begins[end])
-    file.seek(begins.nbytes + start * KEY.itemsize)
-    return file.read((stop - start) * KEY.itemsize)
+    file.seek(begins.nbytes + start * dtype.itemsize)
+    return np.frombuffer(file.read((stop - start) * dtype.itemsize), dtype)
 
 
-def find_losers(blocks: Iterable[KeyBlock]) -> Iterator[tuple[int, list[Loser]]]:
-    """Finds the documents of one key range that are copies of another.
+# --- Copies ---
+
+
+def find_copies(keys: Records) -> tuple[IntArray, IntArray]:
+    """Finds documents whose content an earlier one has.
 
     Args:
-      blocks: in any order.
+      keys: of dtype KEY, in any order, shape [K].
 
-    Yields:
-      The number of a unit and its losers, for each unit that has any.
+    Returns:
+      Numbers of the copies, and of the first document with the same content, shape [C] each.
     """
-    ordered = sorted(blocks, key=lambda block: block.unit.number)
-    arrays = [np.frombuffer(block.keys, KEY) for block in ordered]
-    keys = np.concatenate(arrays or [np.empty(0, KEY)])
-    owners = np.repeat(np.arange(len(arrays)), [len(array) for array in arrays])
-    splits, offsets = unpack_places(keys["place"])
-    order = np.lexsort((offsets, owners, splits, keys["low"], keys["high"]))
-    keys, owners, splits, offsets = keys[order], owners[order], splits[order], offsets[order]
-    is_copy = np.zeros(len(keys), np.bool_)
-    is_copy[1:] = (keys["high"][1:] == keys["high"][:-1]) & (keys["low"][1:] == keys["low"][:-1])
-    winners = np.maximum.accumulate(np.where(is_copy, 0, np.arange(len(keys))))
-    losers: dict[int, list[Loser]] = {}
-    for copy in np.flatnonzero(is_copy).tolist():
-        winner = int(winners[copy])
-        original = ordered[owners[winner]].unit
-        split = SPLITS[splits[winner]]
-        crosses = split == TRAIN and splits[copy] != splits[winner]
-        loser = Loser(
-            int(offsets[copy]),
-            DUPLICATE_OF_TRAINING if crosses else DUPLICATE,
-            document_id(original.corpus, split, original.name, int(offsets[winner])),
-        )
-        losers.setdefault(ordered[owners[copy]].unit.number, []).append(loser)
-    yield from losers.items()
+    keys = keys[np.lexsort((keys["document"], keys["low"], keys["high"]))]
+    is_copy = _equals_predecessor(keys, ("high", "low"))
+    firsts = np.maximum.accumulate(np.where(is_copy, 0, np.arange(len(keys))))
+    return keys["document"][is_copy], keys["document"][firsts[is_copy]]
 
 
-def pack_losers(losers: Sequence[Loser]) -> bytes:
-    """Returns losers as JSON: a runner moves one string of bytes faster than many tuples."""
-    return orjson.dumps([tuple(loser) for loser in losers])
+def find_repeats(paragraphs: Records, dropped: IntArray) -> Records:
+    """Finds lines that are equal to a line of an earlier document, or of their own one.
+
+    Args:
+      paragraphs: of dtype PARAGRAPH, in any order, shape [P].
+      dropped: numbers of documents that are duplicates, ascending; their lines do not count.
+
+    Returns:
+      Of dtype REPEAT, shape [R].
+    """
+    if len(dropped):
+        places = np.searchsorted(dropped, paragraphs["document"])
+        found = dropped[np.minimum(places, len(dropped) - 1)]
+        paragraphs = paragraphs[found != paragraphs["document"]]
+    order = np.lexsort(
+        (paragraphs["line"], paragraphs["document"], paragraphs["low"], paragraphs["high"])
+    )
+    paragraphs = paragraphs[order]
+    again = paragraphs[_equals_predecessor(paragraphs, ("high", "low"))]
+    repeats = np.empty(len(again), REPEAT)
+    repeats["document"], repeats["line"] = again["document"], again["line"]
+    return repeats
+
+
+def find_candidates(bands: Records) -> Records:
+    """Finds pairs of documents that may be near-duplicates.
+
+    Args:
+      bands: of dtype BAND, in any order, shape [B].
+
+    Returns:
+      Of dtype PAIR, sorted, shape [P]. Of documents with equal content only the first is paired.
+    """
+    order = np.lexsort((bands["document"], bands["content"], bands["high"]))
+    bands = bands[order]
+    bands = bands[~_equals_predecessor(bands, ("high", "content"))]
+    earlier, later = near_duplicates.find_candidates(bands["high"], bands["document"])
+    pairs = np.empty(len(earlier), PAIR)
+    pairs["earlier"], pairs["later"] = earlier, later
+    return pairs
+
+
+def _equals_predecessor(records: Records, fields: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Tells which sorted records have the same values in some fields as the one before."""
+    equals = np.zeros(len(records), np.bool_)
+    equals[1:] = np.logical_and.reduce(
+        [records[field][1:] == records[field][:-1] for field in fields]
+    )
+    return equals
+
+
+# --- Who loses ---
+
+
+def name_losers(copies: IntArray, originals: IntArray, units: Sequence[Unit]) -> list[Loser]:
+    """Returns exact copies with their reasons and the ids of what they copy.
+
+    Args:
+      copies: document numbers, shape [C].
+      originals: of the documents that stay, shape [C].
+      units: all units of the run, by number.
+    """
+    return [
+        Loser(copy, _reason(copy, original, DUPLICATE, DUPLICATE_OF_TRAINING), doc_id, None)
+        for copy, original in zip(copies.tolist(), originals.tolist(), strict=True)
+        for doc_id in [_id_of(original, units)]
+    ]
+
+
+def resolve_near(verified: Records, units: Sequence[Unit]) -> list[Loser]:
+    """Decides which near-duplicates go: those of a document that itself stays.
+
+    Args:
+      verified: of dtype VERIFIED, shape [P].
+      units: all units of the run, by number.
+
+    Returns:
+      The losers, by ascending number.
+    """
+    decided = near_duplicates.resolve(
+        verified["earlier"], verified["later"], verified["similarity"]
+    )
+    reasons = NEAR_DUPLICATE, NEAR_DUPLICATE_OF_TRAINING
+    return [
+        Loser(loser, _reason(loser, winner, *reasons), _id_of(winner, units), similarity)
+        for loser, (winner, similarity) in sorted(decided.items())
+    ]
+
+
+def _reason(loser: int, winner: int, within: str, across: str) -> str:
+    ranks = loser >> _SPLIT_SHIFT, winner >> _SPLIT_SHIFT
+    return across if ranks[0] != ranks[1] and SPLITS[ranks[1]] == TRAIN else within
+
+
+def _id_of(document: int, units: Sequence[Unit]) -> str:
+    unit = units[document >> _UNIT_SHIFT & _UNIT_MASK]
+    offset = unit.start + (document & _OFFSET_MASK)
+    return document_id(unit.corpus, SPLITS[document >> _SPLIT_SHIFT], unit.name, offset)
+
+
+def losers_by_unit(losers: Iterable[Loser]) -> dict[int, bytes]:
+    """Packs losers by the number of their unit.
+
+    As JSON: a runner moves one string of bytes faster than many tuples.
+    """
+    found: dict[int, list[Loser]] = {}
+    for loser in losers:
+        found.setdefault(loser.document >> _UNIT_SHIFT & _UNIT_MASK, []).append(loser)
+    return {number: orjson.dumps([tuple(loser) for loser in of]) for number, of in found.items()}
 
 
 def unpack_losers(packed: bytes) -> list[Loser]:
-    """Reads what `pack_losers` returned."""
+    """Reads what `losers_by_unit` packed for one unit."""
     return [Loser(*row) for row in orjson.loads(packed)]
+
+
+def records_by_unit(records: Records, field: str) -> dict[int, bytes]:
+    """Packs records by the number of the unit of the document in one of their fields."""
+    numbers = units_of(records[field])
+    order = np.argsort(numbers, kind="stable")
+    records, numbers = records[order], numbers[order]
+    found, firsts = np.unique(numbers, return_index=True)
+    parts = np.split(records, firsts[1:])
+    return {number: part.tobytes() for number, part in zip(found.tolist(), parts, strict=False)}

@@ -14,11 +14,12 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from pipeline import files, packing
+from pipeline import files, ledger, packing
 from pipeline.blocks import read_texts
 from pipeline.config import InstancesConfig
 from pipeline.errors import RunError
 from pipeline.layout import Layout, shard_name, shard_set_name, shard_stem
+from pipeline.ledger import Ledger
 from pipeline.manifest import load_manifest
 from pipeline.masking import draw_mask_ids, find_mask_units
 from pipeline.records import TRAIN, Block, Shard
@@ -28,14 +29,17 @@ from pipeline.units import deal_blocks, seed_of
 from tfrecords_schema import features
 from tfrecords_schema.examples import encode_examples
 from tfrecords_schema.framing import frame_records
-from vocab.special_tokens import FIRST_ORDINARY_ID, UNK_ID
-from vocab.tokenizer import Tokenizer
+from vocab.special_tokens import FIRST_ORDINARY_ID, MASK_ID, UNK_ID
+from vocab.tokenizer import Fates, Tokenizer
 from vocab.vocab_file import parse_vocab
 
 _BATCH_TOKENS = 1 << 18
 
 Statistics = dict[int, Counter[str]]
 """Counts over sequences, by max_seq_length; masked tokens are those of all copies."""
+
+_MASKED_PERCENT, _FILL_PERCENT = "masked_percent", "fill_percent"
+_MAX_MASKED_PERCENT = 30
 
 
 class Sources(NamedTuple):
@@ -59,21 +63,43 @@ class ShardResult(NamedTuple):
       shard: which one.
       records: number of records by file name below tfrecords/.
       statistics: counts over its sequences.
+      ledger: what became of the characters of its documents.
     """
 
     shard: Shard
     records: dict[str, int]
     statistics: Statistics
+    ledger: Ledger
 
     def to_json(self) -> Any:
         """Returns what a note of the done unit holds."""
-        return {"records": self.records, "statistics": list(self.statistics.items())}
+        return {
+            "records": self.records,
+            "statistics": list(self.statistics.items()),
+            "ledger": ledger.to_rows(self.ledger),
+        }
 
     @classmethod
     def from_json(cls, fields: Any, unit: Shard, *_: Any) -> "ShardResult":
         """Reads what `to_json` returned."""
         statistics = {length: Counter(counts) for length, counts in fields["statistics"]}
-        return cls(unit, fields["records"], statistics)
+        return cls(unit, fields["records"], statistics, ledger.from_rows(fields["ledger"]))
+
+
+class TokenizedBlocks(NamedTuple):
+    """The tokens of the documents of some blocks.
+
+    Attributes:
+      stream: of all blocks, in order.
+      ends: where in the stream the tokens of each block end, shape [B].
+      blocks: where they came from.
+      fates: what became of the characters of each block, without the line feeds between documents.
+    """
+
+    stream: packing.TokenStream
+    ends: list[int]
+    blocks: list[Block]
+    fates: list[Fates]
 
 
 def build_shard(shard: Shard, config: InstancesConfig, sources: Sources) -> ShardResult:
@@ -82,27 +108,35 @@ def build_shard(shard: Shard, config: InstancesConfig, sources: Sources) -> Shar
     tokenizer = load_tokenizer(layout.vocab, sources.vocab_sha256)
     manifest = load_manifest(layout.manifest, sources.manifest_sha256)
     blocks = deal_blocks(manifest.blocks, shard, config.seed)
-    stream = tokenize_blocks(blocks, manifest.parts, config, layout, tokenizer)
-    return write_shard(stream, shard, config, layout, tokenizer.size)
+    tokenized = tokenize_blocks(blocks, manifest.parts, config, layout, tokenizer)
+    return write_shard(tokenized, shard, config, layout, tokenizer.size)
 
 
 def tokenize_blocks(
-    blocks: Iterable[Block],
+    blocks: Sequence[Block],
     parts: int,
     config: InstancesConfig,
     layout: Layout,
     tokenizer: Tokenizer,
-) -> packing.TokenStream:
+) -> TokenizedBlocks:
     """Returns the tokens of all documents of some blocks, in order."""
     segment = load_segmenter(config.segmenter)
-    return packing.join_streams(
-        segment_and_tokenize(texts, segment, tokenizer)
-        for texts in _read_texts(blocks, parts, layout)
-    )
+    fates: list[Fates] = []
+    lengths: list[int] = []
+
+    def tokenize() -> Iterator[packing.TokenStream]:
+        for texts in _read_texts(blocks, parts, layout):
+            stream, of_block = segment_and_tokenize(texts, segment, tokenizer)
+            fates.append(of_block)
+            lengths.append(len(stream.ids))
+            yield stream
+
+    stream = packing.join_streams(tokenize())
+    return TokenizedBlocks(stream, packing.ends_in_joined(lengths), list(blocks), fates)
 
 
 def write_shard(
-    stream: packing.TokenStream,
+    tokenized: TokenizedBlocks,
     shard: Shard,
     config: InstancesConfig,
     layout: Layout,
@@ -111,6 +145,8 @@ def write_shard(
     """Writes a shard at all lengths; training shards in `dupe_factor` static maskings."""
     records: dict[str, int] = {}
     statistics: Statistics = {}
+    entries = _account_tokens(tokenized)
+    stream = tokenized.stream
     for max_seq_length in features.SEQ_LENGTHS:
         packed = packing.pack_stream(stream, max_seq_length)
         counts = _count_tokens(stream, packed)
@@ -118,12 +154,43 @@ def write_shard(
             name = shard_name(shard, max_seq_length, copy)
             rng = np.random.Generator(np.random.PCG64(seed_of(config.seed, name)))
             with files.finished_or_absent(files.join(layout.tfrecords, name)) as file:
-                counts["masked_tokens"] += _write_masked(
-                    packed, config.masked_lm_prob, vocab_size, rng, file
-                )
+                counts.update(_write_masked(packed, config.masked_lm_prob, vocab_size, rng, file))
             records[name] = len(packed)
         statistics[max_seq_length] = counts
-    return ShardResult(shard, records, statistics)
+        _account_instances(tokenized, packed, entries)
+    return ShardResult(shard, records, statistics, entries)
+
+
+# --- Accounting ---
+
+
+def _account_tokens(tokenized: TokenizedBlocks) -> Ledger:
+    """Returns what the tokenizer made of the characters."""
+    entries: Ledger = Counter()
+    for block, fates in zip(tokenized.blocks, tokenized.fates, strict=True):
+        key = block.corpus, block.split
+        entries[*key, ledger.WHITE_SPACE, ""] += fates.white_space
+        entries[*key, ledger.DROPPED, ""] += fates.dropped
+        entries[*key, ledger.UNKNOWN, ""] += fates.unknown
+    return entries
+
+
+def _account_instances(
+    tokenized: TokenizedBlocks, packed: packing.Packing, entries: Ledger
+) -> None:
+    """Adds the characters that are in the sequences of one length.
+
+    They are those under tokens, unless the sequences left a token out or took one twice: that
+    counts as a character too few or too many, so that the ledger cannot balance.
+    """
+    length = str(packed.max_seq_length)
+    faults = np.searchsorted(tokenized.ends, packed.misplaced_tokens(), side="right")
+    surplus = np.bincount(faults, minlength=len(tokenized.blocks))
+    for block, fates, fault in zip(
+        tokenized.blocks, tokenized.fates, surplus.tolist(), strict=True
+    ):
+        key = block.corpus, block.split, ledger.IN_INSTANCES, length
+        entries[key] += fates.in_tokens - fault
 
 
 def _read_texts(blocks: Iterable[Block], parts: int, layout: Layout) -> Iterator[list[str]]:
@@ -143,27 +210,54 @@ def shard_stage(config: InstancesConfig, sources: Sources) -> Stage:
 
 
 def results_to_json(results: Iterable[ShardResult]) -> bytes:
-    """Returns records and statistics of all shards, added up by split, whatever their order."""
+    """Returns records, statistics by split and the ledger of all shards, whatever their order."""
     records: dict[str, int] = {}
     statistics: dict[str, Statistics] = {}
+    entries: Ledger = Counter()
     for result in sorted(results, key=lambda result: result.shard):
         records |= result.records
+        entries.update(result.ledger)
         name = shard_set_name(result.shard)
         total = statistics.setdefault(name, {length: Counter() for length in result.statistics})
         for length, counts in result.statistics.items():
             total[length].update(counts)
-    return json.dumps({"records": records, "statistics": statistics}, indent=1).encode()
+    fields = {
+        "records": records,
+        "statistics": {
+            name: {length: _with_histograms(counts) for length, counts in total.items()}
+            for name, total in statistics.items()
+        },
+        "ledger": ledger.to_rows(entries),
+    }
+    return json.dumps(fields, indent=1).encode()
+
+
+def _with_histograms(counts: Counter[str]) -> dict[str, Any]:
+    """Puts counts by percent, such as `fill_percent 99`, into lists."""
+    tops = {_MASKED_PERCENT: _MAX_MASKED_PERCENT, _FILL_PERCENT: 100}
+    return {name: number for name, number in counts.items() if " " not in name} | {
+        "histograms": {
+            name: [counts[f"{name} {percent}"] for percent in range(top + 1)]
+            for name, top in tops.items()
+        }
+    }
 
 
 def segment_and_tokenize(
     texts: Sequence[str], segment: Segmenter, tokenizer: Tokenizer
-) -> packing.TokenStream:
-    """Cuts documents into words and tokens, all at once, and puts [SEP] between them."""
+) -> tuple[packing.TokenStream, Fates]:
+    """Cuts documents into words and tokens, all at once, and puts [SEP] between them.
+
+    Returns:
+      The tokens, and what became of the characters of the documents.
+    """
     text = "\n".join([*texts, ""])
     tokens = tokenizer.tokenize(text, measure_words(texts, segment))
     document_ends = np.cumsum([len(text) + 1 for text in texts])
     document_begins = np.searchsorted(tokens.positions, document_ends)
-    return packing.join_documents(tokens.ids, tokens.word_starts, document_begins)
+    stream = packing.join_documents(tokens.ids, tokens.word_starts, document_begins)
+    joiners = len(texts)
+    return stream, tokens.fates._replace(white_space=tokens.fates.white_space - joiners)
 
 
 def _write_masked(
@@ -172,31 +266,56 @@ def _write_masked(
     vocab_size: int,
     rng: np.random.Generator,
     file: IO[bytes],
-) -> int:
-    """Writes the sequences in random order under one static masking; returns tokens masked."""
+) -> Counter[str]:
+    """Writes the sequences in random order under one static masking; counts what was masked."""
     cap = features.MAX_PREDICTIONS_PER_SEQ[packed.max_seq_length]
     order = rng.permutation(len(packed))
     batch = _BATCH_TOKENS // packed.max_seq_length
-    masked = 0
+    counts: Counter[str] = Counter()
     for start in range(0, len(order), batch):
         token_ids, word_starts = packed.fill(order[start : start + batch])
         mask_ids = draw_mask_ids(
             find_mask_units(token_ids, word_starts), masked_lm_prob, cap, vocab_size, rng
         )
         file.write(frame_records(encode_examples(token_ids, mask_ids, word_starts)))
-        masked += int(np.count_nonzero(mask_ids))
-    return masked
+        counts.update(_count_masked(token_ids, mask_ids))
+    return counts
+
+
+def _count_masked(token_ids: packing.IdArray, mask_ids: packing.IdArray) -> Counter[str]:
+    masked = np.flatnonzero(mask_ids != 0)
+    replacements = mask_ids.ravel()[masked] - 1
+    as_mask_token = np.count_nonzero(replacements == MASK_ID)
+    kept = np.count_nonzero(replacements == token_ids.ravel()[masked])
+    rows, width = token_ids.shape
+    countable = np.count_nonzero(token_ids >= FIRST_ORDINARY_ID, axis=1)
+    percents = 100 * np.bincount(masked // width, minlength=rows) // np.maximum(countable, 1)
+    counts = _count_percents(_MASKED_PERCENT, np.minimum(percents, _MAX_MASKED_PERCENT))
+    counts.update(
+        masked_tokens=len(replacements),
+        masked_as_mask_token=int(as_mask_token),
+        masked_kept=int(kept),
+        masked_at_random=len(replacements) - int(as_mask_token) - int(kept),
+    )
+    return counts
+
+
+def _count_percents(name: str, percents: packing.IntArray) -> Counter[str]:
+    numbers = enumerate(np.bincount(percents).tolist())
+    return Counter({f"{name} {percent}": number for percent, number in numbers if number})
 
 
 def _count_tokens(stream: packing.TokenStream, packed: packing.Packing) -> Counter[str]:
     positions = len(packed) * packed.max_seq_length
-    return Counter(
+    counts = _count_percents(_FILL_PERCENT, 100 * (packed.lengths + 2) // packed.max_seq_length)
+    counts.update(
         sequences=len(packed),
         positions=positions,
         padding=positions - 2 * len(packed) - int(packed.lengths.sum()),
         unknown_tokens=int(np.count_nonzero(stream.ids == UNK_ID)),
         countable_tokens=int(np.count_nonzero(stream.ids >= FIRST_ORDINARY_ID)),
     )
+    return counts
 
 
 @lru_cache(maxsize=1)

@@ -9,13 +9,17 @@ from pipeline.records import HELD_OUT, TRAIN, InputFile, Shard
 from tfrecords_schema import dataset_info
 
 _OURS: Final = re.compile(
-    r"(?:part-\d{5,}-of-\d{5,}\.(?:jsonl\.zst|keys|sizes)|manifest\.json|token_counts\.json\.zst"
+    r"(?:part-\d{5,}-of-\d{5,}\.(?:jsonl\.zst|keys|bands|paragraphs|sizes|frames|copies)"
+    r"|(?:manifest|samples)\.json|token_counts\.json\.zst|near_losers"
     r"|(?:train|eval|test)-\w+-\d{5,}-of-\d{5,}\.tfrecord|vocab\.txt|dataset_info\.json"
     r"|shards\.json|\w+-[0-9a-f]{32}-\d{5,}\.zst|[\w-]+\.done\.json)(?:\.[0-9a-f]{32}\.tmp)?"
 )
 
 
-_CLEANED: Final = ("cleaned", "cleaned_rejected", "sizes", "keys")
+_CLEANED: Final = (
+    *("cleaned", "cleaned_rejected", "sizes", "frames"),
+    *("keys", "bands", "paragraphs"),
+)
 
 
 class Layout(NamedTuple):
@@ -52,6 +56,21 @@ class Layout(NamedTuple):
     def manifest(self) -> str:
         """What documents/ holds; written last, so its presence means complete."""
         return files.join(self.documents, "manifest.json")
+
+    @property
+    def samples(self) -> str:
+        """Samples of what cleaning edited and rejected."""
+        return files.join(self.documents, "samples.json")
+
+    @property
+    def ledger(self) -> str:
+        """What became of every character."""
+        return files.join(self.root, "ledger.json")
+
+    @property
+    def report(self) -> str:
+        """The same and much more, for people."""
+        return files.join(self.root, "report.html")
 
     @property
     def token_counts(self) -> str:
@@ -115,19 +134,49 @@ class Layout(NamedTuple):
 
     def cleaned(self, number: int, total: int) -> str:
         """The cleaned documents of one unit, duplicates included."""
-        return files.join(self.cleaned_folders[0], _part_name(number, total))
+        return self._cleaned("cleaned", number, total)
 
     def cleaned_rejected(self, number: int, total: int) -> str:
         """The documents of one unit that cleaning rejected."""
-        return files.join(self.cleaned_folders[1], _part_name(number, total))
+        return self._cleaned("cleaned_rejected", number, total)
 
     def sizes(self, number: int, total: int) -> str:
-        """Places and sizes of the cleaned documents of one unit, in their order."""
-        return files.join(self.cleaned_folders[2], f"part-{number:05d}-of-{total:05d}.sizes")
+        """Numbers and sizes of the cleaned documents of one unit, in their order."""
+        return self._cleaned("sizes", number, total)
+
+    def frames(self, number: int, total: int) -> str:
+        """Where the frames of the cleaned documents of one unit lie."""
+        return self._cleaned("frames", number, total)
 
     def keys(self, number: int, total: int) -> str:
-        """Keys of the cleaned documents of one unit, sorted into partitions."""
-        return files.join(self.cleaned_folders[3], f"part-{number:05d}-of-{total:05d}.keys")
+        """Keys of the content of the cleaned documents of one unit, sorted into partitions."""
+        return self._cleaned("keys", number, total)
+
+    def bands(self, number: int, total: int) -> str:
+        """Bands of the signatures of the longer ones, likewise."""
+        return self._cleaned("bands", number, total)
+
+    def paragraphs(self, number: int, total: int) -> str:
+        """Keys of their long lines, likewise."""
+        return self._cleaned("paragraphs", number, total)
+
+    def _cleaned(self, kind: str, number: int, total: int) -> str:
+        suffix = "jsonl.zst" if kind.startswith("cleaned") else kind
+        return files.join(self.work, kind, f"part-{number:05d}-of-{total:05d}.{suffix}")
+
+    @property
+    def copies_folder(self) -> str:
+        """Folder of the numbers of documents that go as copies."""
+        return files.join(self.work, "copies")
+
+    def copies(self, number: int, total: int) -> str:
+        """Numbers of the documents in one range of keys that go as copies."""
+        return self._cleaned("copies", number, total)
+
+    @property
+    def near_losers(self) -> str:
+        """Numbers of all documents that go as near-duplicates."""
+        return files.join(self.work, "near_losers")
 
 
 def input_name(input_file: InputFile) -> str:

@@ -6,11 +6,15 @@ from collections import Counter
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from pipeline import files
+from pipeline import files, ledger
 from pipeline.errors import RunError
-from pipeline.records import Block, OutcomeCounts, Skipped
+from pipeline.ledger import Ledger
+from pipeline.records import Block, Skipped
 
-FORMAT_VERSION: Final = 2
+OutcomeCounts = Counter[tuple[str, str, str]]
+"""(corpus, split, outcome) -> documents; outcome is read, kept or a reason of rejection."""
+
+FORMAT_VERSION: Final = 3
 
 
 class Manifest(NamedTuple):
@@ -19,27 +23,35 @@ class Manifest(NamedTuple):
     Attributes:
       config: the configuration that shaped it.
       parts: number of documents files, and of files of rejections.
-      outcomes: documents by corpus, split and outcome.
+      ledger: what became of every character and document, until documents/ was made.
       blocks: where the documents lie, ordered by part and offset.
       skipped: broken stretches of input that were left out.
     """
 
     config: dict[str, Any]
     parts: int
-    outcomes: OutcomeCounts
+    ledger: Ledger
     blocks: list[Block]
     skipped: list[Skipped]
 
+    @property
+    def outcomes(self) -> OutcomeCounts:
+        """Documents by corpus, split and outcome."""
+        return Counter(
+            {
+                (corpus, split, outcome): number
+                for (corpus, split, account, outcome), number in self.ledger.items()
+                if account == ledger.DOCUMENTS
+            }
+        )
+
     def to_json(self) -> bytes:
         """Returns the bytes of manifest.json."""
-        outcomes: dict[str, dict[str, dict[str, int]]] = {}
-        for (corpus, split, outcome), count in sorted(self.outcomes.items()):
-            outcomes.setdefault(corpus, {}).setdefault(split, {})[outcome] = count
         head = {
             "format_version": FORMAT_VERSION,
             "config": self.config,
             "parts": self.parts,
-            "outcomes": outcomes,
+            "ledger": ledger.to_rows(self.ledger),
             "skipped": [skipped._asdict() for skipped in self.skipped],
             "block_fields": Block._fields,
         }
@@ -77,14 +89,10 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
 
 
 def _read_fields(fields: dict[str, Any]) -> Manifest:
-    outcomes: OutcomeCounts = Counter()
-    for corpus, splits in fields["outcomes"].items():
-        for split, counts in splits.items():
-            for outcome, count in counts.items():
-                outcomes[corpus, split, outcome] = count
     blocks = [Block(*row) for row in fields["blocks"]]
     skipped = [Skipped(**row) for row in fields["skipped"]]
-    return Manifest(fields["config"], fields["parts"], outcomes, blocks, skipped)
+    entries = ledger.from_rows(fields["ledger"])
+    return Manifest(fields["config"], fields["parts"], entries, blocks, skipped)
 
 
 @lru_cache(maxsize=1)

@@ -1,6 +1,6 @@
 """Pure packing: mask units of documents -> sequences of fixed length, nothing dropped."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -60,6 +60,22 @@ class Packing:
 
     def __len__(self) -> int:
         return len(self.begins)
+
+    def misplaced_tokens(self) -> IntArray:
+        """Returns the places in the stream of tokens that stand in no sequence or in two.
+
+        There are none: a check of the cuts, for the accounting. A [SEP] that falls on a cut is no
+        token of a document.
+        """
+        starts = np.append(self.begins, len(self._stream.ids))
+        ends = np.insert(self.begins + self.lengths, 0, 0)
+        found = [
+            np.arange(min(start, end), max(start, end))
+            for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+            if start != end
+        ]
+        places = np.concatenate([np.empty(0, np.int64), *found])
+        return places[self._stream.ids[places] != SEP_ID]
 
     def fill(self, rows: npt.NDArray[np.integer]) -> Sequences:
         """Returns the sequences of these numbers, in this order."""
@@ -140,6 +156,16 @@ def join_streams(streams: Iterable[TokenStream]) -> TokenStream:
         ids += stream.ids.tobytes()
         unit_starts += stream.unit_starts.tobytes()
     return TokenStream(np.frombuffer(ids, np.uint16), np.frombuffer(unit_starts, np.bool_))
+
+
+def ends_in_joined(lengths: Sequence[int]) -> list[int]:
+    """Returns where streams of these lengths end after `join_streams`, its [SEP]s included."""
+    ends: list[int] = []
+    total = 0
+    for length in lengths:
+        total += length + (1 if total and length else 0)
+        ends.append(total)
+    return ends
 
 
 def _cut_long_words(word_starts: BoolArray) -> BoolArray:

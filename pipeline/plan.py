@@ -13,13 +13,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Final, NamedTuple
 
-from pipeline import files, instances, reading, stages, units
+from pipeline import files, instances, reading, units
 from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.errors import BrokenFileError
 from pipeline.layout import Layout
+from pipeline.ledger import DOCUMENTS, KEPT, READ
 from pipeline.packing import TokenStream, pack_stream
 from pipeline.reading import RawLine
-from pipeline.records import KEPT, READ, TRAIN, Block, InputFile, Shard, Unit
+from pipeline.records import TRAIN, Block, InputFile, Shard, Unit
+from pipeline.stages import clean, count, duplicates, finish
 from tfrecords_schema.features import SEQ_LENGTHS
 from vocab.counting import TokenCounts
 from vocab.selection import select_tokens
@@ -146,12 +148,12 @@ def foresee(
     groups = _group(map(_with_unpacked_size, inputs))
     total = sum(group.size_bytes for group in groups)
     with tempfile.TemporaryDirectory() as folder:
-        sample = _Sample(Layout(folder), documents, config, vocab is None, skip_broken_files)
+        sample = _Sample(folder, documents, config, vocab is None, skip_broken_files)
         made = [sample.make_documents(group, _share(group, total)) for group in groups]
         tokenizer = sample.make_tokenizer(vocab)
         costs = {
-            (group.corpus, group.split): sample.make_instances(blocks, cost, tokenizer)
-            for group, (blocks, cost) in zip(groups, made, strict=True)
+            (group.corpus, group.split): sample.make_instances(documents, tokenizer)
+            for group, documents in zip(groups, made, strict=True)
         }
     scaled = {
         (group.corpus, group.split): _scale(costs[group.corpus, group.split], group)
@@ -235,29 +237,39 @@ def _spread_lines(member: InputFile, wanted_bytes: int) -> Iterator[RawLine]:
         yield from reading.read_lines(unit)
 
 
+class _SampleDocuments(NamedTuple):
+    """Documents made of the sample of one group, in a folder of their own, and their costs."""
+
+    layout: Layout
+    blocks: list[Block]
+    costs: Costs
+
+
 class _Sample:
     """Takes samples of input files through the stages, in place, and notes what they cost."""
 
     def __init__(
         self,
-        layout: Layout,
+        folder: str,
         documents: DocumentsConfig,
         config: InstancesConfig,
         learns: bool,
         skip_broken_files: bool,
     ) -> None:
-        self._layout = layout
+        self._folder = folder
         self._skip_broken_files = skip_broken_files
         self._learns = learns
         self._documents = documents
         self._config = config
-        self._parts = 0
+        self._groups = 0
         self._counts = TokenCounts.empty()
 
-    def make_documents(self, group: Group, wanted_bytes: int) -> tuple[list[Block], Costs]:
-        """Cleans a sample of a group; returns its blocks and what it cost so far."""
-        number, self._parts = self._parts, self._parts + 1
-        path = os.path.join(self._layout.root, f"sample-{number}")
+    def make_documents(self, group: Group, wanted_bytes: int) -> _SampleDocuments:
+        """Makes documents of a sample of a group."""
+        layout = Layout(os.path.join(self._folder, str(self._groups)))
+        self._groups += 1
+        os.makedirs(layout.root)
+        path = os.path.join(layout.root, "sample")
         started = time.process_time()
         input_bytes = 0
         with open(path, "wb") as file:
@@ -265,24 +277,28 @@ class _Sample:
                 input_bytes += line.length + 1
                 if not line.is_too_long:
                     file.write(line.data + b"\n")
-        chunk_bytes = self._pack(path) if any(found.compression for found in group.members) else 0
+        chunk_bytes = (
+            self._pack(path, layout) if any(found.compression for found in group.members) else 0
+        )
         size = os.path.getsize(path)
-        unit = Unit(group.corpus, group.split, "sample", 0, path, 0, size, None, number, 0)
-        cleaned = stages.clean_unit(unit, self._documents, self._layout, False)
-        duplicates = stages.find_duplicates(stages.KeyRange(0, 1, [unit], size), self._layout)
-        losers = duplicates.losers if self._documents.dedup != "none" else {}
-        finished = stages.finish_unit((unit, list(losers.values())), self._documents, self._layout)
+        unit = Unit(group.corpus, group.split, "sample", 0, path, 0, size, None, 0, 1)
+        cleaned = clean.clean_unit(unit, self._documents, layout, False)
+        losers, repeats = duplicates.find_all([unit], layout, self._documents.dedup)
+        goings = finish.Goings(unit, losers[0], repeats[0])
+        finished = finish.finish_unit(goings, self._documents, layout)
         if self._learns:
             training = [block for block in finished.blocks if block.split == TRAIN]
-            part = stages.PartOfDocuments(number, 0, training)
-            self._counts.add(*stages.count_part(part, self._layout).token_counts)
+            part = count.PartOfDocuments(0, 1, training)
+            self._counts.add(*count.count_part(part, layout).token_counts)
         seconds = time.process_time() - started
-        outcomes = cleaned.outcomes + finished.outcomes
-        layout, place = self._layout, (number, 0)
-        return finished.blocks, Costs(
+        documents: Counter[str] = Counter()
+        for (_, _, account, outcome), n in (cleaned.ledger + finished.ledger).items():
+            documents[outcome] += n if account == DOCUMENTS else 0
+        place = 0, 1
+        costs = Costs(
             input_bytes,
-            sum(n for (_, _, outcome), n in outcomes.items() if outcome == READ),
-            sum(n for (_, _, outcome), n in outcomes.items() if outcome == KEPT),
+            documents[READ],
+            documents[KEPT],
             sum(block.text_bytes for block in finished.blocks),
             Counter(),
             files.size_of(layout.part(*place)) + files.size_of(layout.rejected_part(*place)),
@@ -290,15 +306,19 @@ class _Sample:
             chunk_bytes
             + sum(
                 files.size_of(path(*place))
-                for path in (layout.cleaned, layout.cleaned_rejected, layout.sizes, layout.keys)
+                for path in (
+                    *(layout.cleaned, layout.cleaned_rejected, layout.sizes, layout.frames),
+                    *(layout.keys, layout.bands, layout.paragraphs),
+                )
             ),
             seconds,
         )
+        return _SampleDocuments(layout, finished.blocks, costs)
 
-    def _pack(self, path: str) -> int:
+    def _pack(self, path: str, layout: Layout) -> int:
         """Makes chunks of a sample, as splitting does with packed files; returns their bytes."""
         member = InputFile("", "", "sample", path, "", "", 0)
-        chunks = reading.split_into_chunks(member, self._documents.unit_bytes, self._layout, False)
+        chunks = reading.split_into_chunks(member, self._documents.unit_bytes, layout, False)
         return sum(files.size_of(unit.path) for unit in chunks.units if unit.path)
 
     def make_tokenizer(self, vocab: bytes | None) -> Tokenizer:
@@ -308,19 +328,20 @@ class _Sample:
         tokens = select_tokens(self._counts, learn_pieces)
         return Tokenizer(parse_vocab(format_vocab(tokens), "vocab.txt"))
 
-    def make_instances(self, blocks: Sequence[Block], cost: Costs, tokenizer: Tokenizer) -> Costs:
-        """Makes instances of blocks; returns what all stages together cost."""
+    def make_instances(self, documents: _SampleDocuments, tokenizer: Tokenizer) -> Costs:
+        """Makes instances of documents; returns what all stages together cost."""
+        layout, blocks, costs = documents
         started = time.process_time()
-        stream = instances.tokenize_blocks(blocks, 0, self._config, self._layout, tokenizer)
+        tokenized = instances.tokenize_blocks(blocks, 1, self._config, layout, tokenizer)
         split = blocks[0].split if blocks else TRAIN
         shard = Shard(split, blocks[0].corpus if blocks else "", 0, 1, 0)
-        result = instances.write_shard(stream, shard, self._config, self._layout, tokenizer.size)
+        result = instances.write_shard(tokenized, shard, self._config, layout, tokenizer.size)
         seconds = time.process_time() - started
-        names = [files.join(self._layout.tfrecords, name) for name in result.records]
-        return cost._replace(
-            sequences=_count_full_sequences(stream),
+        names = [files.join(layout.tfrecords, name) for name in result.records]
+        return costs._replace(
+            sequences=_count_full_sequences(tokenized.stream),
             tfrecords_bytes=sum(map(files.size_of, names)),
-            cpu_seconds=cost.cpu_seconds + seconds,
+            cpu_seconds=costs.cpu_seconds + seconds,
         )
 
 

@@ -1,17 +1,10 @@
 """What flows through the pipeline: inputs, units, documents and rejections."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 TRAIN, HELD_OUT, TEST = "train", "held_out", "test"
 SPLITS = (TRAIN, HELD_OUT, TEST)
 """The order in which a duplicate between splits keeps its copy: the training one stays."""
-
-OutcomeCounts = Counter[tuple[str, str, str]]
-"""(corpus, split, outcome) -> documents; outcome is READ, KEPT or a reason of rejection."""
-
-READ, KEPT = "read", "kept"
 
 
 class InputFile(NamedTuple):
@@ -101,7 +94,16 @@ class Document(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """A document or line that is not kept, and why."""
+    """A document or line that is not kept, and why.
+
+    Attributes:
+      doc_id: as of a document; likewise corpus, split and upstream_id.
+      stage: what rejected it.
+      reason: its rule or level.
+      text: as far as it was cleaned; None of a copy, whose text stays elsewhere.
+      duplicate_of: id of the document that stays in its stead.
+      similarity: to that document, if it is not equal.
+    """
 
     doc_id: str
     corpus: str
@@ -110,7 +112,8 @@ class Rejected(NamedTuple):
     stage: str
     reason: str
     text: str | None
-    duplicate_of: str | None
+    duplicate_of: str | None = None
+    similarity: float | None = None
 
 
 class Block(NamedTuple):
@@ -155,13 +158,3 @@ class Shard(NamedTuple):
 def document_id(corpus: str, split: str, name: str, offset: int) -> str:
     """Returns the id of the document whose line begins at a byte offset of a file."""
     return f"{corpus}/{split}/{name}:{offset}"
-
-
-def outcomes_to_rows(outcomes: OutcomeCounts) -> list[tuple[str, str, str, int]]:
-    """Returns counts as rows of JSON: corpus, split, outcome, count."""
-    return [(*key, count) for key, count in sorted(outcomes.items())]
-
-
-def rows_to_outcomes(rows: Iterable[Sequence[Any]]) -> OutcomeCounts:
-    """Reads what `outcomes_to_rows` returned."""
-    return Counter({(corpus, split, outcome): n for corpus, split, outcome, n in rows})

@@ -10,24 +10,27 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline import config as configs
-from pipeline import files, local_pool, plan, progress, state
+from pipeline import files, ledger, local_pool, plan, progress, state
 from pipeline.config import DocumentsConfig, InstancesConfig
-from pipeline.corpora import LINE_FAULTS
+from pipeline.corpora import CORPORA, LINE_FAULTS
 from pipeline.errors import RunError, UsageError
 from pipeline.inputs import Inputs, find_inputs
 from pipeline.instances import Sources
 from pipeline.layout import Layout, is_ours
+from pipeline.ledger import READ, Ledger
 from pipeline.local_pool import LOCAL
 from pipeline.manifest import Manifest, parse_manifest
 from pipeline.plan import Forecast
-from pipeline.records import READ, TRAIN
-from pipeline.stages import plan_counting, split_stage
+from pipeline.records import TRAIN
+from pipeline.report import write_report
+from pipeline.stages.clean import split_stage
+from pipeline.stages.count import plan_counting
 from pipeline.units import plan_shards
 from tfrecords_schema.dataset_info import DatasetInfo
 from tfrecords_schema.features import MAX_PREDICTIONS_PER_SEQ
@@ -165,8 +168,13 @@ class _Run:
         layout, options = self._layout, self._options
         self._start(inputs)
         manifest = self._make_documents(inputs) if inputs else _read_manifest(layout)
-        info = self._make_instances(manifest) if options.stage != DOCUMENTS else None
+        if options.stage == DOCUMENTS:
+            info = None
+            _write_ledger(manifest.ledger, layout)
+        else:
+            info = self._make_instances(manifest)
         self._write_state(seconds=round(time.time() - self._started, 1))
+        write_report(layout)
         files.delete(layout.work)
         return RunFacts(manifest, info, inputs.ignored if inputs else [])
 
@@ -241,7 +249,8 @@ class _Run:
         )
         manifest = _read_manifest(layout)
         try:
-            _check_accounting(manifest)
+            _check_documents_add_up(manifest)
+            _check_balance(manifest.ledger)
             _check_rejected(manifest, options, layout)
         except RunError:
             # Without its manifest documents/ does not count as complete.
@@ -280,7 +289,11 @@ class _Run:
             )
         )
         files.write_bytes(layout.shard_vocab, vocab)
-        info = _describe_dataset(manifest, vocab, options.instances, layout)
+        results = json.loads(files.read_bytes(layout.shard_results))
+        entries = manifest.ledger + ledger.from_rows(results["ledger"])
+        _check_balance(entries, sorted(MAX_PREDICTIONS_PER_SEQ))
+        _write_ledger(entries, layout)
+        info = _describe_dataset(manifest, vocab, options.instances, results, layout)
         files.write_bytes(layout.dataset_info, info.to_json().encode())
         return info
 
@@ -409,7 +422,7 @@ def _read_given_vocab(options: RunOptions) -> bytes | None:
 # --- What stages need ---
 
 
-def _check_accounting(manifest: Manifest) -> None:
+def _check_documents_add_up(manifest: Manifest) -> None:
     """Fails the run when a document is neither kept nor rejected, or both."""
     for corpus, split in sorted({key[:2] for key in manifest.outcomes}):
         counts = {key[2]: n for key, n in manifest.outcomes.items() if key[:2] == (corpus, split)}
@@ -419,6 +432,22 @@ def _check_accounting(manifest: Manifest) -> None:
                 f"{corpus}, {split}: {read:,} documents were read, but {sum(counts.values()):,} "
                 "kept or rejected; start afresh with --overwrite, and please report this"
             )
+
+
+def _check_balance(entries: Ledger, seq_lengths: Sequence[int] = ()) -> None:
+    """Fails the run when a character is not accounted for, or twice."""
+    faults = ledger.find_imbalances(entries, seq_lengths)
+    if faults:
+        raise RunError(
+            "the ledger does not balance:\n"
+            + "\n".join(faults)
+            + "\nstart afresh with --overwrite, and please report this"
+        )
+
+
+def _write_ledger(entries: Ledger, layout: Layout) -> None:
+    not_read = {corpus.name: corpus.not_read for corpus in CORPORA.values()}
+    files.write_bytes(layout.ledger, ledger.to_json(entries, not_read))
 
 
 def _check_rejected(manifest: Manifest, options: RunOptions, layout: Layout) -> None:
@@ -441,9 +470,12 @@ def _check_rejected(manifest: Manifest, options: RunOptions, layout: Layout) -> 
 
 
 def _describe_dataset(
-    manifest: Manifest, vocab: bytes, config: InstancesConfig, layout: Layout
+    manifest: Manifest,
+    vocab: bytes,
+    config: InstancesConfig,
+    results: dict[str, Any],
+    layout: Layout,
 ) -> DatasetInfo:
-    results: dict[str, Any] = json.loads(files.read_bytes(layout.shard_results))
     tokens = parse_vocab(vocab, layout.vocab, VOCAB_SIZE)
     shaped_by = manifest.config | configs.describe(config)
     return DatasetInfo(

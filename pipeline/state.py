@@ -24,7 +24,7 @@ from pipeline.errors import UsageError
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 """Of all that lies below an output directory; a directory of another version is refused."""
 
 SPLIT, CLEAN, FINISH, VOCAB, SHARDS = "split", "clean", "finish", "vocab", "shards"
@@ -153,10 +153,17 @@ def forget(stage: str, layout: Layout) -> None:
         CLEAN: (*layout.cleaned_folders, layout.stage("clean")),
         FINISH: (
             *(layout.manifest, layout.documents, layout.rejected),
-            *(layout.stage("dedup"), layout.stage("finish")),
+            *(layout.copies_folder, layout.near_losers),
+            *(
+                layout.stage(name)
+                for name in ("copies", "candidates", "verify", "near", "repeats", "finish")
+            ),
         ),
         VOCAB: (layout.token_counts, layout.stage("count")),
-        SHARDS: (layout.dataset_info, layout.tfrecords, layout.stage("shards")),
+        SHARDS: (
+            *(layout.dataset_info, layout.ledger, layout.report),
+            *(layout.tfrecords, layout.stage("shards")),
+        ),
     }
     for later in reversed(order[order.index(stage) :]):
         for path in stale[later]:
@@ -166,7 +173,8 @@ def forget(stage: str, layout: Layout) -> None:
 def delete_temporary_files(layout: Layout) -> None:
     """Deletes what a run that was killed has left half-written."""
     inside = [found.path for folder in layout.folders for found in files.list_files(folder)]
-    beside = [*files.list_beginning(f"{layout.vocab}."), *files.list_beginning(f"{layout.run}.")]
+    single = layout.vocab, layout.run, layout.ledger, layout.report
+    beside = [found for path in single for found in files.list_beginning(f"{path}.")]
     for path in inside + beside:
         if path.endswith(files.TEMPORARY_SUFFIX):
             files.delete(path)

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
+from pipeline.ledger import KEPT, READ
 from pipeline.manifest import Manifest
 from pipeline.plan import Costs, Forecast
-from pipeline.records import KEPT, READ, Skipped
+from pipeline.records import Skipped
 from tfrecords_schema.dataset_info import DatasetInfo
 
 

@@ -29,7 +29,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 MODULES = sorted(
-    path.relative_to(ROOT).as_posix() for package in OURS for path in (ROOT / package).glob("*.py")
+    path.relative_to(ROOT).as_posix() for package in OURS for path in (ROOT / package).rglob("*.py")
 )
 
 

@@ -8,16 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import RunError
+from pipeline.ledger import DOCUMENTS, KEPT, READ, REJECTED
 from pipeline.manifest import Manifest, load_manifest, parse_manifest
-from pipeline.records import HELD_OUT, KEPT, READ, TRAIN, Block, Skipped
+from pipeline.records import HELD_OUT, TRAIN, Block, Skipped
 
 CONFIG = {"dedup": "exact", "min_chars": {"plain": 8}, "held_out_fraction": 0.01, "名": "文"}
-OUTCOMES = {
-    ("plain", TRAIN, READ): 10,
-    ("plain", TRAIN, KEPT): 7,
-    ("plain", TRAIN, "too_short"): 3,
-    ("wiki2019zh", HELD_OUT, READ): 1,
-    ("wiki2019zh", HELD_OUT, KEPT): 1,
+LEDGER = {
+    ("plain", TRAIN, DOCUMENTS, READ): 10,
+    ("plain", TRAIN, DOCUMENTS, KEPT): 7,
+    ("plain", TRAIN, DOCUMENTS, "too_short"): 3,
+    ("plain", TRAIN, REJECTED, "too_short"): 12,
+    ("plain", TRAIN, READ, ""): 1 << 40,
+    ("wiki2019zh", HELD_OUT, DOCUMENTS, READ): 1,
+    ("wiki2019zh", HELD_OUT, DOCUMENTS, KEPT): 1,
 }
 BLOCKS = [
     Block(0, 0, 50, "plain", TRAIN, 3, 300),
@@ -33,8 +36,8 @@ SKIPPED = [
 ]
 
 
-def manifest_of(outcomes=OUTCOMES, blocks=BLOCKS, skipped=SKIPPED):
-    return Manifest(CONFIG, 11, Counter(outcomes), list(blocks), list(skipped))
+def manifest_of(ledger=LEDGER, blocks=BLOCKS, skipped=SKIPPED):
+    return Manifest(CONFIG, 11, Counter(ledger), list(blocks), list(skipped))
 
 
 def test_manifest_round_trips():
@@ -51,7 +54,9 @@ names = st.text(min_size=1, max_size=5)
 
 @settings(max_examples=50, deadline=None)
 @given(
-    st.dictionaries(st.tuples(names, names, names), st.integers(1, 1 << 50), max_size=6),
+    st.dictionaries(
+        st.tuples(names, names, names, st.text(max_size=5)), st.integers(1, 1 << 50), max_size=6
+    ),
     st.lists(
         st.builds(
             Block,
@@ -68,27 +73,34 @@ names = st.text(min_size=1, max_size=5)
         max_size=3,
     ),
 )
-def test_manifest_of_anything_round_trips_blocks_in_order(outcomes, blocks, skipped):
-    parsed = parse_manifest(manifest_of(outcomes, blocks, skipped).to_json(), "manifest.json")
-    assert parsed == manifest_of(outcomes, sorted(blocks), skipped)
+def test_manifest_of_anything_round_trips_blocks_in_order(ledger, blocks, skipped):
+    parsed = parse_manifest(manifest_of(ledger, blocks, skipped).to_json(), "manifest.json")
+    assert parsed == manifest_of(ledger, sorted(blocks), skipped)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.permutations(sorted(OUTCOMES.items())), st.permutations(BLOCKS))
-def test_manifest_has_same_bytes_whatever_the_arrival_order(outcomes, blocks):
-    assert manifest_of(dict(outcomes), blocks).to_json() == manifest_of().to_json()
+@given(st.permutations(sorted(LEDGER.items())), st.permutations(BLOCKS))
+def test_manifest_has_same_bytes_whatever_the_arrival_order(ledger, blocks):
+    assert manifest_of(dict(ledger), blocks).to_json() == manifest_of().to_json()
+
+
+def test_manifest_outcomes_are_the_documents_of_its_ledger():
+    assert manifest_of().outcomes == {
+        ("plain", TRAIN, READ): 10,
+        ("plain", TRAIN, KEPT): 7,
+        ("plain", TRAIN, "too_short"): 3,
+        ("wiki2019zh", HELD_OUT, READ): 1,
+        ("wiki2019zh", HELD_OUT, KEPT): 1,
+    }
 
 
 def test_manifest_is_json_with_named_fields_and_a_line_a_block():
     data = manifest_of().to_json()
     assert json.loads(data) == {
-        "format_version": 2,
+        "format_version": 3,
         "config": CONFIG,
         "parts": 11,
-        "outcomes": {
-            "plain": {"train": {"kept": 7, "read": 10, "too_short": 3}},
-            "wiki2019zh": {"held_out": {"kept": 1, "read": 1}},
-        },
+        "ledger": [[*key, number] for key, number in sorted(LEDGER.items())],
         "skipped": [skipped._asdict() for skipped in SKIPPED],
         "block_fields": list(Block._fields),
         "blocks": [list(block) for block in BLOCKS],
@@ -99,13 +111,13 @@ def test_manifest_is_json_with_named_fields_and_a_line_a_block():
 
 @pytest.mark.parametrize(
     ("data", "found"),
-    [(b'{"format_version": 1}', "1"), (b'{"format_version": 3}', "3"), (b'{"parts": 1}', "None")],
+    [(b'{"format_version": 1}', "1"), (b'{"format_version": 4}', "4"), (b'{"parts": 1}', "None")],
 )
 def test_parse_manifest_refuses_other_format_and_says_what_to_do(data, found):
     with pytest.raises(RunError) as raised:
         parse_manifest(data, "out/documents/manifest.json")
     assert str(raised.value) == (
-        f"out/documents/manifest.json: format {found}, this program reads 2; "
+        f"out/documents/manifest.json: format {found}, this program reads 3; "
         "make the documents again with --overwrite"
     )
 

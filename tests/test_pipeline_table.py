@@ -1,25 +1,26 @@
 from collections import Counter
 
+from pipeline.ledger import DOCUMENTS, KEPT, READ
 from pipeline.manifest import Manifest
-from pipeline.records import HELD_OUT, KEPT, READ, TRAIN
+from pipeline.records import HELD_OUT, TRAIN
 from pipeline.table import format_documents, format_shards
 from tfrecords_schema.dataset_info import DatasetInfo
 
 
 def test_format_documents_aligns_corpora_splits_counts_and_reasons():
-    outcomes = Counter(
+    ledger = Counter(
         {
-            ("wiki2019zh", TRAIN, READ): 1_234_567,
-            ("wiki2019zh", TRAIN, KEPT): 1_200_000,
-            ("wiki2019zh", TRAIN, "too_short"): 34_560,
-            ("wiki2019zh", TRAIN, "not_json"): 7,
-            ("wiki2019zh", HELD_OUT, READ): 12,
-            ("wiki2019zh", HELD_OUT, KEPT): 12,
-            ("plain", TRAIN, READ): 3,
-            ("plain", TRAIN, "duplicate"): 3,
+            ("wiki2019zh", TRAIN, DOCUMENTS, READ): 1_234_567,
+            ("wiki2019zh", TRAIN, DOCUMENTS, KEPT): 1_200_000,
+            ("wiki2019zh", TRAIN, DOCUMENTS, "too_short"): 34_560,
+            ("wiki2019zh", TRAIN, DOCUMENTS, "not_json"): 7,
+            ("wiki2019zh", HELD_OUT, DOCUMENTS, READ): 12,
+            ("wiki2019zh", HELD_OUT, DOCUMENTS, KEPT): 12,
+            ("plain", TRAIN, DOCUMENTS, READ): 3,
+            ("plain", TRAIN, DOCUMENTS, "duplicate"): 3,
         }
     )
-    assert format_documents(Manifest({}, 1, outcomes, [], [])).splitlines() == [
+    assert format_documents(Manifest({}, 1, ledger, [], [])).splitlines() == [
         "corpus      split          read       kept  rejected by reason",
         "------------------------------------------------------------------------",
         "plain       train             3          0  duplicate 3",

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import vocab.tokenizer
 from vocab import Tokenizer
+from vocab.basic_tokens import split_basic_tokens
 from vocab.special_tokens import SPECIAL_TOKENS
 
 ORDINARY = [*"中国的，。un1か", "##able", "##a", "##b", "aff", "##ff", "a", "😀", "##😀", "\u1100"]
@@ -250,7 +253,7 @@ def test_tokenize_hangul_puts_parts_of_a_syllable_at_one_character(
         assert names_of(found.ids) == tokens
         assert found.positions.tolist() == positions
         assert found.word_starts.tolist() == [bool(flag) for flag in word_starts]
-        assert [column.dtype for column in found] == [np.int32, np.int64, np.bool_]
+        assert [column.dtype for column in found[:3]] == [np.int32, np.int64, np.bool_]
 
 
 def test_tokenize_whole_syllable_of_the_vocabulary_is_one_token():
@@ -279,7 +282,7 @@ def test_tokenize_takes_word_lengths_of_any_type(tokenizer, dtype):
 
 def test_tokenize_text_gives_documented_types(tokenizer):
     tokens = tokenize_words(tokenizer, ["中国", "aa"])
-    assert [column.dtype for column in tokens] == [np.int32, np.int64, np.bool_]
+    assert [column.dtype for column in tokens[:3]] == [np.int32, np.int64, np.bool_]
 
 
 def test_tokenizer_size_is_the_number_of_entries(tokenizer):
@@ -293,3 +296,40 @@ def test_tokenizer_recipe_says_how_text_becomes_ids(tokenizer):
         "strip_accents": True,
         "max_word_chars": 200,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "in_tokens", "white_space", "dropped", "unknown"),
+    [
+        ("", 0, 0, 0, 0),
+        ("中国 的\n", 3, 2, 0, 0),
+        ("中外", 2, 0, 0, 1),
+        ("unable x", 7, 1, 0, 7),
+        ("aFFB", 4, 0, 0, 0),
+        ("a\u200bb。", 3, 0, 1, 0),
+        ("e\u0301 \u0301", 1, 1, 2, 1),
+        ("\u200b", 0, 0, 1, 0),
+        ("중국", 2, 0, 0, 2),
+        ("外\u200b \u200b外", 2, 1, 2, 2),
+        ("\u2028\u3000中", 1, 2, 0, 0),
+    ],
+)
+def test_tokenize_counts_what_becomes_of_each_character(
+    tokenizer, text, in_tokens, white_space, dropped, unknown
+):
+    assert tokenize_words(tokenizer, [text]).fates == (in_tokens, white_space, dropped, unknown)
+
+
+@given(st.text(alphabet=st.one_of(st.sampled_from("中国a1 \n\u200b\u0301。한Σé"), st.characters())))
+def test_tokenize_fates_are_those_of_the_basic_tokens(tokenizer, text):
+    fates = tokenize_words(tokenizer, [text]).fates
+    basic = split_basic_tokens(text)
+    inside = np.zeros(len(basic.codes) + 1, np.int64)
+    np.add.at(inside, basic.starts, 1)
+    np.add.at(inside, basic.ends, -1)
+    in_words = np.unique(basic.positions[np.cumsum(inside[:-1]) > 0])
+    present = np.unique(basic.positions)
+    assert fates.in_tokens == len(in_words)
+    assert fates.white_space == len(present) - len(in_words)
+    assert fates.dropped == len(text) - len(present)
+    assert fates.unknown <= fates.in_tokens

@@ -21,7 +21,7 @@ from vocab.special_tokens import CONTINUATION, UNK_ID
 MAX_WORD_CHARS = 200
 """Longer words become [UNK] (bert4keras 0.9.9, `Tokenizer`, `word_maxlen`)."""
 
-_MAX_KNOWN_STRETCHES = 50_000  # about 10 MB; most are seen once, and frequent ones come again
+_MAX_KNOWN_STRETCHES = 200_000  # about 40 MB; most are seen once, and frequent ones come again
 
 IdArray = npt.NDArray[np.int32]
 
@@ -38,6 +38,22 @@ _ID_MASK: Final = _CONTINUES - 1
 _SHORT: Final = [2, 1]
 
 
+class Fates(NamedTuple):
+    """What became of the characters of a text, by number.
+
+    Attributes:
+      in_tokens: under the span of a token; the other two are the rest.
+      white_space: between tokens.
+      dropped: by the tokenizer: accents that stand alone, control and format characters.
+      unknown: of `in_tokens`, under [UNK].
+    """
+
+    in_tokens: int
+    white_space: int
+    dropped: int
+    unknown: int
+
+
 class Tokens(NamedTuple):
     """The tokens of one text.
 
@@ -46,11 +62,20 @@ class Tokens(NamedTuple):
       positions: index of the character of the text at which each token begins, ascending (a mark
         that canonical order puts before the character it follows shares its place), shape [T].
       word_starts: True where a token begins a word, never inside a run of pieces, shape [T].
+      fates: what became of the text's characters.
     """
 
     ids: IdArray
     positions: IntArray
     word_starts: BoolArray
+    fates: Fates
+
+
+class _Extra(NamedTuple):
+    """Tokens that begin inside a character at which another begins; fields as in Tokens."""
+
+    ids: IdArray
+    positions: IntArray
 
 
 class Tokenizer:
@@ -110,14 +135,16 @@ class Tokenizer:
         if basic_tokens.CAPITAL_SIGMA in text:
             text = basic_tokens.settle_final_sigma(text)
         ids_of_chars = self._look_up_chars(basic_tokens.encode_codes(text))
-        extra, continuing = self._place_stretches(text, ids_of_chars)
+        is_space = ids_of_chars == _SPACE
+        starts, stretches = basic_tokens.find_stretches(text, ids_of_chars <= _LETTER)
+        dropped = _find_dropped(ids_of_chars == _INTRICATE, starts, stretches)
+        extra, continuing = self._place_stretches(starts, stretches, ids_of_chars)
         is_token = ids_of_chars >= 0
         positions = np.flatnonzero(is_token)
         ids = ids_of_chars[is_token]
         word_starts = _find_word_starts(word_lengths, is_token, positions, continuing)
-        if len(extra.ids):
-            return _insert_tokens(Tokens(ids, positions, word_starts), extra)
-        return Tokens(ids, positions, word_starts)
+        fates = _count_fates(ids, positions, is_space, dropped)
+        return _insert_tokens(Tokens(ids, positions, word_starts, fates), extra)
 
     def _look_up_chars(self, codes: CodeArray) -> IdArray:
         """Returns the id of each character that is a token, else what it is, shape [C]."""
@@ -135,14 +162,15 @@ class Tokenizer:
             return self._ids.get(folded, UNK_ID)
         return {Kind.SPACE: _SPACE, Kind.LETTER: _LETTER, Kind.DROP: _INTRICATE}[kind]
 
-    def _place_stretches(self, text: str, ids_of_chars: IdArray) -> tuple[Tokens, IntArray]:
+    def _place_stretches(
+        self, starts: IntArray, stretches: list[str], ids_of_chars: IdArray
+    ) -> tuple[_Extra, IntArray]:
         """Puts the pieces of all stretches of letters at the characters where they begin.
 
         Returns:
           Tokens that begin inside a character at which another begins, such as the parts of a
           Hangul syllable; and the positions of pieces that continue a word.
         """
-        starts, stretches = basic_tokens.find_stretches(text, ids_of_chars <= _LETTER)
         if len(self._stretches) > _MAX_KNOWN_STRETCHES:
             self._stretches.forget()
         known = np.fromiter(map(self._stretches.__getitem__, stretches), np.int64, len(stretches))
@@ -154,11 +182,7 @@ class Tokenizer:
         shares_character = np.zeros(len(flat), np.bool_)
         shares_character[1:] = positions[1:] == positions[:-1]
         ids_of_chars[positions[~shares_character]] = ids[~shares_character]
-        extra = Tokens(
-            ids[shares_character],
-            positions[shares_character],
-            np.zeros(np.count_nonzero(shares_character), np.bool_),
-        )
+        extra = _Extra(ids[shares_character], positions[shares_character])
         return extra, positions[((flat & _CONTINUES) != 0) & ~shares_character]
 
     def _split_stretch(self, stretch: str) -> tuple[int, ...]:
@@ -277,11 +301,49 @@ def _find_word_starts(
     return word_starts
 
 
-def _insert_tokens(tokens: Tokens, extra: Tokens) -> Tokens:
-    """Puts further tokens behind those that begin at the same character."""
+def _find_dropped(is_intricate: BoolArray, starts: IntArray, stretches: Sequence[str]) -> IntArray:
+    """Returns where characters stand that leave nothing in any token, ascending.
+
+    What is around a stretch does not matter to its basic tokens.
+    """
+    dropped = [np.empty(0, np.int64)]
+    with_some = np.searchsorted(starts, np.flatnonzero(is_intricate), side="right") - 1
+    for number in np.unique(with_some).tolist():
+        stretch = stretches[number]
+        left = basic_tokens.split_basic_tokens(stretch).positions
+        dropped.append(starts[number] + np.setdiff1d(np.arange(len(stretch)), left))
+    return np.concatenate(dropped)
+
+
+def _count_fates(
+    ids: IdArray, positions: IntArray, is_space: BoolArray, dropped: IntArray
+) -> Fates:
+    """Counts characters by what became of them.
+
+    A token spans the characters from its own to before the next token's, without white space and
+    dropped ones.
+    """
+    white_space = int(np.count_nonzero(is_space))
+    under_unknown = 0
+    unknown = np.flatnonzero(ids == UNK_ID)
+    if len(unknown):
+        # One more, as `reduceat` needs places before the end.
+        is_covered = np.append(~is_space, False)
+        is_covered[dropped] = False
+        spans = np.append(positions, len(is_space))[np.stack([unknown, unknown + 1], axis=1)]
+        covered = np.add.reduceat(is_covered.view(np.uint8), spans.ravel(), dtype=np.int64)
+        under_unknown = int(covered[::2].sum())
+    in_tokens = len(is_space) - white_space - len(dropped)
+    return Fates(in_tokens, white_space, len(dropped), under_unknown)
+
+
+def _insert_tokens(tokens: Tokens, extra: _Extra) -> Tokens:
+    """Puts further tokens, which begin no word, behind those that begin at the same character."""
+    if not len(extra.ids):
+        return tokens
     places = np.searchsorted(tokens.positions, extra.positions, side="right")
-    return Tokens(
-        np.insert(tokens.ids, places, extra.ids),
-        np.insert(tokens.positions, places, extra.positions),
-        np.insert(tokens.word_starts, places, extra.word_starts),
+    return tokens._replace(
+        ids=np.insert(tokens.ids, places, extra.ids),
+        positions=np.insert(tokens.positions, places, extra.positions),
+        word_starts=np.insert(tokens.word_starts, places, False),
     )

@@ -1,0 +1,22 @@
+"""Cleaning: fields of a line -> one text -> edited text, or a reason not to keep it."""
+
+from pipeline.rules.cleaner import Change, CleanedBatch, Cleaner, check_names, find_spans
+from pipeline.rules.edits import EDITS, OPTIONAL_EDITS, Span
+from pipeline.rules.fields import FIELD_RULES, Joined, join_fields
+from pipeline.rules.rejections import REJECTIONS, count_visible_chars
+
+__all__ = [
+    "EDITS",
+    "FIELD_RULES",
+    "OPTIONAL_EDITS",
+    "REJECTIONS",
+    "Change",
+    "CleanedBatch",
+    "Cleaner",
+    "Joined",
+    "Span",
+    "check_names",
+    "count_visible_chars",
+    "find_spans",
+    "join_fields",
+]

@@ -1,0 +1,112 @@
+"""Rules on the fields of a line, which are then joined to one text."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from pipeline.rules.classes import CHINESE
+
+FIELD_JOINER: Final = "field_joiner"
+REPEATED_TITLE: Final = "repeated_title"
+SWAPPED_LANGUAGES: Final = "swapped_languages"
+REPEATED_DESCRIPTION: Final = "repeated_description"
+
+FIELD_RULES: Final = (REPEATED_TITLE, SWAPPED_LANGUAGES, REPEATED_DESCRIPTION, FIELD_JOINER)
+
+
+class Joined(NamedTuple):
+    """A document's text before cleaning.
+
+    Attributes:
+      text: its fields, joined.
+      read: characters of the fields.
+      edits: rule, times, characters removed and added, of each rule that changed anything. The
+        length of `text` is `read`, less all that was removed, plus all that was added.
+    """
+
+    text: str
+    read: int
+    edits: list[tuple[str, int, int, int]]
+
+
+def join_fields(corpus: str, values: Sequence[str], aids: Mapping[str, str]) -> Joined:
+    """Joins the fields of one line, one a line.
+
+    Args:
+      corpus: name of the corpus, in whose fields a rule may look for what is there twice.
+      values: of its text fields, in their order.
+      aids: of other fields that rules look at, by key, if they are there.
+    """
+    kept = list(values)
+    edits: list[tuple[str, int, int, int]] = []
+    if corpus == "wiki2019zh":
+        _drop_repeated_title(kept, aids.get("title", ""), edits)
+    elif corpus == "translation2019zh":
+        _swap_languages(kept, aids.get("english", ""), edits)
+    elif len(kept) == _FIELDS_WITH_DESCRIPTION:
+        _drop_repeated_description(kept, edits)
+    filled = [value for value in kept if value]
+    if len(filled) > 1:
+        edits.append((FIELD_JOINER, len(filled) - 1, 0, len(filled) - 1))
+    return Joined("\n".join(filled), sum(map(len, values)), edits)
+
+
+# --- wiki2019zh ---
+
+
+def _drop_repeated_title(
+    values: list[str], title: str, edits: list[tuple[str, int, int, int]]
+) -> None:
+    """Drops the title before a text whose first paragraph begins with it again."""
+    text, title = values[0], title.strip()
+    if not title or not text.startswith(title):
+        return
+    rest = text[len(title) :].lstrip(" \t")
+    body = rest.lstrip()
+    if rest[:1] in "\r\n" and body.startswith(title):
+        edits.append((REPEATED_TITLE, 1, len(text) - len(body), 0))
+        values[0] = body
+
+
+# --- translation2019zh ---
+
+_CHINESE: Final = re.compile(f"[{CHINESE}]")
+_MIN_CHINESE_FRACTION: Final = 0.3
+"""Of a Chinese sentence with names and figures; no English sentence has as much."""
+
+
+def _swap_languages(
+    values: list[str], english: str, edits: list[tuple[str, int, int, int]]
+) -> None:
+    """Takes the other language where that is the Chinese one."""
+    chinese = values[0]
+    if not english or _CHINESE.search(chinese):
+        return
+    if len(_CHINESE.findall(english)) >= _MIN_CHINESE_FRACTION * len(english):
+        edits.append((SWAPPED_LANGUAGES, 1, len(chinese), len(english)))
+        values[0] = english
+
+
+# --- title, description, and content or answer ---
+
+_FIELDS_WITH_DESCRIPTION: Final = 3
+_BLANK: Final = re.compile(r"(?:\s|<br\s*/?>)+", re.IGNORECASE)
+_UNFINISHED: Final = " .。…"
+
+
+def _drop_repeated_description(values: list[str], edits: list[tuple[str, int, int, int]]) -> None:
+    """Drops a description that the title, or the text after it, begins with."""
+    title, description, text = values
+    if not description:
+        return
+    beginning = _squeeze(description).rstrip(_UNFINISHED)
+    if any(
+        _squeeze(other[: 2 * len(description) + 99]).startswith(beginning)
+        for other in (title, text)
+    ):
+        edits.append((REPEATED_DESCRIPTION, 1, len(description), 0))
+        values[1] = ""
+
+
+def _squeeze(text: str) -> str:
+    return _BLANK.sub("", text)

@@ -1,0 +1,218 @@
+"""Rejections: cleaned texts -> the reasons for which some of them are not kept."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.config import DocumentsConfig
+from pipeline.rules.classes import CHINESE, CODE_POINTS, encode, members
+
+TOO_SHORT: Final = "too_short"
+TOO_LITTLE_CHINESE: Final = "too_little_chinese"
+MOSTLY_DIGITS_OR_SIGNS: Final = "mostly_digits_or_signs"
+REPEATED_NGRAMS: Final = "repeated_ngrams"
+REPEATED_LINES: Final = "repeated_lines"
+MOJIBAKE: Final = "mojibake"
+BLOCKLISTED: Final = "blocklisted"
+UNSETTLED: Final = "unsettled"
+
+REJECTIONS: Final = (
+    *(UNSETTLED, TOO_SHORT, TOO_LITTLE_CHINESE, MOSTLY_DIGITS_OR_SIGNS),
+    *(REPEATED_NGRAMS, REPEATED_LINES, MOJIBAKE, BLOCKLISTED),
+)
+"""Of those that hold, the first is the reason; UNSETTLED is found by the cleaner."""
+
+NGRAM_CHARS: Final = 8
+"""About five words: the shortest of the duplicate n-grams in Rae et al. 2021, table A1."""
+
+_LETTERS: Final = r"^\W\d_"
+_VISIBLE: Final = r"^ \n"
+_LATIN: Final = "À-ÖØ-öø-ÿŒœŠšŸŽžƒ"
+_WRONGLY_READ: Final = (
+    "锟锘銆锛紝浠鐨殑鍏鍙屽瀹鐢佸屾鎴鍒鏂鍦佹鍗屼绗勫鏄鍥箣竴嶅鍔"
+    "夊缁鏃畾閫傚忓勬敤湁鏉岀槸悊佽嬫笉湪"
+)
+"""Characters that UTF-8 read as GBK is full of and Chinese text has not: own measurement."""
+
+_MAX_CHARS_BY_ODD: Final = 3
+_MOJIBAKE: Final = re.compile(
+    rf"[{_LATIN}][\xa1-\xffŒœŠšŸŽžƒˆ˜–—‘’‚“”„†‡•…‰‹›€™]{{1,2}}"
+    rf"|[{_WRONGLY_READ}]|斤拷|烫烫烫|屯屯屯"
+)
+
+_SLOTS_BITS: Final = 20
+"""For the n-grams of a batch of 1 MB: the more slots, the fewer share one by chance."""
+
+Counts = npt.NDArray[np.uint32]
+Mask = npt.NDArray[np.bool_]
+
+
+def count_visible_chars(text: str) -> int:
+    """Counts the characters of a cleaned text that are no white space."""
+    return len(text) - text.count(" ") - text.count("\n")
+
+
+class Batch(NamedTuple):
+    """Cleaned texts, and how many characters of some classes each has.
+
+    Attributes:
+      texts: the texts.
+      codes: their code points with a line feed before and behind each, shape [C].
+      starts: where the line feed before each stands, shape [D]; of this shape are all others.
+      lengths: characters.
+      visible: characters that are no white space.
+      chinese: ideographs.
+      letters: letters, ideographs among them.
+      odd: characters that are frequent in wrongly decoded text.
+      line_ends: line feeds.
+    """
+
+    texts: Sequence[str]
+    codes: npt.NDArray[np.uint32]
+    starts: npt.NDArray[np.intp]
+    lengths: npt.NDArray[np.intp]
+    visible: Counts
+    chinese: Counts
+    letters: Counts
+    odd: Counts
+    line_ends: Counts
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> "Batch":
+        """Counts the characters of at least one text."""
+        codes, starts = encode(texts)
+        classes = _class_table().take(codes, mode="clip")[:-1]
+        one = np.uint32(1)
+        counts = [
+            np.add.reduceat(classes >> np.uint32(bit) & one, starts, dtype=np.uint32)
+            for bit in range(len(_CLASSES))
+        ]
+        lengths = np.array([len(text) for text in texts])
+        visible, chinese, letters, odd, line_ends = counts
+        return cls(
+            *(texts, codes, starts, lengths, visible, chinese, letters, odd),
+            line_ends - one,
+        )
+
+
+_CLASSES: Final = (_VISIBLE, CHINESE, _LETTERS, f"{_LATIN}{_WRONGLY_READ}斤烫屯", r"\n")
+
+
+@cache
+def _class_table() -> Counts:
+    table = np.zeros(CODE_POINTS, np.uint32)
+    for bit, char_class in enumerate(_CLASSES):
+        table[members(char_class)] |= np.uint32(1 << bit)
+    return table
+
+
+def find_reasons(texts: Sequence[str], corpus: str, config: DocumentsConfig) -> list[str | None]:
+    """Returns for each cleaned text of a corpus the first reason not to keep it, or None."""
+    reasons: list[str | None] = [None] * len(texts)
+    if not texts:
+        return reasons
+    batch = Batch.of(texts)
+    min_chars = config.min_chars[corpus]
+    tests: dict[str, Callable[[], Mask]] = {
+        TOO_SHORT: lambda: batch.visible < min_chars,
+        TOO_LITTLE_CHINESE: lambda: batch.chinese < config.min_chinese_fraction * batch.visible,
+        MOSTLY_DIGITS_OR_SIGNS: lambda: (
+            batch.visible - batch.letters > config.max_digit_sign_fraction * batch.visible
+        ),
+        REPEATED_NGRAMS: lambda: has_repeated_ngrams(batch, config.max_repeated_ngram_fraction),
+        REPEATED_LINES: lambda: has_repeated_lines(batch, config.max_repeated_line_fraction),
+        MOJIBAKE: lambda: has_mojibake(batch, config.max_mojibake_fraction),
+        BLOCKLISTED: lambda: has_blocked_words(batch, config.blocklist),
+    }
+    for name, test in reversed(tests.items()):
+        if name not in config.rules_off:
+            for document in np.flatnonzero(test()).tolist():
+                reasons[document] = name
+    return reasons
+
+
+# --- Repetition ---
+
+
+def has_repeated_ngrams(batch: Batch, max_fraction: float) -> Mask:
+    """Tells of which texts more of the n-grams than wanted are equal to one before.
+
+    Source: duplicate n-grams of Rae et al. 2021, section A.1.1. Differs: characters, not words,
+    and the share of n-grams, not of characters in them.
+    """
+    ngrams = np.maximum(batch.lengths - (NGRAM_CHARS - 1), 0)
+    hashes = _hash_ngrams(batch)
+    suspects = _count_shared_slots(hashes, batch.starts) > max_fraction * ngrams
+    for document in np.flatnonzero(suspects).tolist():
+        start = batch.starts[document] + 1
+        distinct = set(hashes[start : start + ngrams[document]].tolist())
+        suspects[document] = ngrams[document] - len(distinct) > max_fraction * ngrams[document]
+    return suspects
+
+
+def _hash_ngrams(batch: Batch) -> Counts:
+    """Returns hashes of the n-grams that begin at each code point, other ones for each text."""
+    hashes = np.append(batch.codes, np.zeros(NGRAM_CHARS, np.uint32))
+    for width, factor in ((1, 0x9E3779B1), (2, 0x85EBCA6B), (4, 0xC2B2AE35)):
+        hashes = hashes[:-width] * np.uint32(factor) + hashes[width:]
+    salts = np.arange(len(batch.texts), dtype=np.uint32) * np.uint32(0x27D4EB2F)
+    return hashes[: len(batch.codes) - 1] + np.repeat(salts, batch.lengths + 1)
+
+
+def _count_shared_slots(hashes: Counts, starts: npt.NDArray[np.intp]) -> Counts:
+    """Returns for each text how many n-grams share a slot with a later one: all equal ones do."""
+    slots = hashes >> np.uint32(32 - _SLOTS_BITS)
+    places = np.arange(len(slots), dtype=np.int32)
+    last = np.empty(1 << _SLOTS_BITS, np.int32)
+    last[slots] = places
+    return np.add.reduceat(last[slots] != places, starts, dtype=np.uint32)
+
+
+def has_repeated_lines(batch: Batch, max_fraction: float) -> Mask:
+    """Tells of which texts more of the characters than wanted are in lines equal to one before.
+
+    Source: duplicate lines of Rae et al. 2021, section A.1.1.
+    """
+    holds = np.zeros(len(batch.texts), np.bool_)
+    for document in np.flatnonzero(batch.line_ends).tolist():
+        lines = batch.texts[document].split("\n")
+        distinct = set(lines)
+        if len(distinct) < len(lines):
+            chars = len(batch.texts[document]) - len(lines) + 1
+            holds[document] = chars - sum(map(len, distinct)) > max_fraction * chars
+    return holds
+
+
+# --- Words and characters ---
+
+
+def has_mojibake(batch: Batch, max_fraction: float) -> Mask:
+    """Tells of which texts more of the visible characters than wanted were wrongly decoded."""
+    holds = batch.odd > max_fraction / _MAX_CHARS_BY_ODD * batch.visible
+    for document in np.flatnonzero(holds).tolist():
+        found = sum(map(len, _MOJIBAKE.findall(batch.texts[document])))
+        holds[document] = found > max_fraction * batch.visible[document]
+    return holds
+
+
+def has_blocked_words(batch: Batch, words: Sequence[str]) -> Mask:
+    """Tells which texts hold one of the words."""
+    if not words:
+        return np.zeros(len(batch.texts), np.bool_)
+    search = _any_of(tuple(words)).search
+    return np.array([search(text) is not None for text in batch.texts])
+
+
+@cache
+def _any_of(words: tuple[str, ...]) -> re.Pattern[str]:
+    """Returns a pattern of all words; one look at a character rules out most of them."""
+    rests: defaultdict[str, list[str]] = defaultdict(list)
+    for word in sorted(words):
+        rests[word[0]].append(re.escape(word[1:]))
+    first = [f"{re.escape(first)}(?:{'|'.join(of)})" for first, of in rests.items()]
+    return re.compile("|".join(first))

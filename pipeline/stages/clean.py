@@ -1,0 +1,361 @@
+"""Input files -> units -> cleaned documents, rejections and the keys that find duplicates."""
+
+import operator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from pipeline import corpora, dedup, files, ledger, near_duplicates, reading, units
+from pipeline.blocks import FrameWriter
+from pipeline.config import DocumentsConfig
+from pipeline.errors import BrokenFileError
+from pipeline.layout import Layout, input_name
+from pipeline.ledger import Ledger
+from pipeline.reading import RawLine, Split
+from pipeline.records import (
+    HELD_OUT,
+    SPLITS,
+    TRAIN,
+    Document,
+    InputFile,
+    Rejected,
+    Skipped,
+    Unit,
+    document_id,
+)
+from pipeline.resume import Stage
+from pipeline.rules import Change, Cleaner, Joined, find_spans, join_fields
+from pipeline.samples import (
+    EDITS,
+    REJECTED,
+    Sample,
+    Sampler,
+    describe_edit,
+    describe_text,
+    rows_to_samples,
+    samples_to_rows,
+)
+
+READ_STAGE, CLEAN_STAGE = "read", "clean"
+
+SIZE: Final = np.dtype([("document", "<i8"), ("text_bytes", "<u4"), ("chars", "<u4")])
+"""Number of a cleaned document, and the size of its text."""
+
+_BATCH_LINES: Final = 1000
+_BATCH_BYTES: Final = 1 << 20
+_SHOWN_CHARS: Final = 1000
+"""Of a line that is too long to be a document."""
+
+
+class Cleaned(NamedTuple):
+    """What cleaning one unit found out."""
+
+    unit: Unit
+    ledger: Ledger
+    samples: list[Sample]
+    skipped: list[Skipped]
+
+    def to_json(self) -> Any:
+        """Returns what a note of the done unit holds."""
+        return {"ledger": ledger.to_rows(self.ledger), "samples": samples_to_rows(self.samples)}
+
+    @classmethod
+    def from_json(cls, fields: Any, unit: Unit, *_: Any) -> "Cleaned":
+        """Reads what `to_json` returned."""
+        samples = rows_to_samples(fields["samples"])
+        return cls(unit, ledger.from_rows(fields["ledger"]), samples, [])
+
+
+def split_input(
+    input_file: InputFile, config: DocumentsConfig, layout: Layout, skip_broken_files: bool
+) -> Split:
+    """Cuts one input file into units; unpacks it on the way if it is packed."""
+    if input_file.compression:
+        return reading.split_into_chunks(input_file, config.unit_bytes, layout, skip_broken_files)
+    return Split(units.ranges_of(input_file, input_file.size_bytes, config.unit_bytes), [])
+
+
+def clean_unit(
+    unit: Unit, config: DocumentsConfig, layout: Layout, skip_broken_files: bool
+) -> Cleaned:
+    """Reads and cleans the lines of one unit; the kept ones may still be duplicates."""
+    try:
+        return _UnitCleaning(unit, config, layout).run()
+    except BrokenFileError as error:
+        if not skip_broken_files:
+            raise
+        reason = f"byte {error.offset:,}: {error.fault}"
+        skipped = Skipped(unit.corpus, unit.split, unit.name, unit.start, unit.end, reason)
+        nothing = _UnitCleaning(unit._replace(path=""), config, layout).run()
+        return nothing._replace(unit=unit, skipped=[skipped])
+
+
+class ReadLine(NamedTuple):
+    """A line that could be read: where it begins, its split, its text before cleaning."""
+
+    offset: int
+    split: str
+    upstream_id: str
+    joined: Joined
+
+
+class UnreadableLine(NamedTuple):
+    """A line that could not be read: where it begins, its split, why, its beginning, its bytes."""
+
+    offset: int
+    split: str
+    fault: str
+    data: bytes
+    length: int
+
+
+def read_batches(unit: Unit, config: DocumentsConfig) -> Iterator[list[ReadLine | UnreadableLine]]:
+    """Yields the lines of a unit that are not blank, some at a time."""
+    for batch in _batches(reading.read_lines(unit)):
+        lines = [_read_line(raw_line, unit, config) for raw_line in batch]
+        yield [line for line in lines if line is not None]
+
+
+def _batches(lines: Iterable[RawLine]) -> Iterator[list[RawLine]]:
+    batch: list[RawLine] = []
+    size = 0
+    for line in lines:
+        batch.append(line)
+        size += len(line.data)
+        if len(batch) == _BATCH_LINES or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _read_line(
+    raw_line: RawLine, unit: Unit, config: DocumentsConfig
+) -> ReadLine | UnreadableLine | None:
+    """Reads a line; None if it is blank."""
+    line = raw_line.data.rstrip(b"\r")
+    if raw_line.offset == 0:
+        line = line.removeprefix(b"\xef\xbb\xbf")
+    if not line or line.isspace():
+        return None
+    held_out = not unit.split and units.is_held_out(line, config.held_out_fraction)
+    split = unit.split or (HELD_OUT if held_out else TRAIN)
+    if raw_line.is_too_long:
+        return UnreadableLine(raw_line.offset, split, corpora.LINE_TOO_LONG, line, raw_line.length)
+    parsed = corpora.parse_line(line, corpora.CORPORA[unit.corpus])
+    if isinstance(parsed, corpora.LineFault):
+        return UnreadableLine(raw_line.offset, split, parsed.reason, line, raw_line.length)
+    joined = join_fields(unit.corpus, parsed.values, parsed.aids)
+    return ReadLine(raw_line.offset, split, parsed.upstream_id, joined)
+
+
+class _UnitCleaning:
+    """Cleans the lines of one unit and writes what later stages read."""
+
+    def __init__(self, unit: Unit, config: DocumentsConfig, layout: Layout) -> None:
+        self._unit = unit
+        self._config = config
+        self._layout = layout
+        self._cleaner = Cleaner(unit.corpus, config)
+        self._ledger: Ledger = Counter()
+        self._sampler = Sampler()
+        # Of a document at offset 0 of its file.
+        self._id_stems = {
+            split: document_id(unit.corpus, split, unit.name, 0)[:-1] for split in SPLITS
+        }
+        self._first_numbers = {
+            split: dedup.number_document(split, unit.number, 0) - unit.start for split in SPLITS
+        }
+        self._sizes: list[tuple[int, int, int]] = []
+        self._keys: list[bytes] = []
+        self._paragraphs: list[bytes] = []
+        self._bands: list[np.ndarray] = []
+
+    def run(self) -> Cleaned:
+        """Cleans all lines."""
+        layout, place = self._layout, (self._unit.number, self._unit.total)
+        with (
+            files.finished_or_absent(layout.cleaned(*place)) as kept_file,
+            files.finished_or_absent(layout.cleaned_rejected(*place)) as rejected_file,
+        ):
+            self._kept = FrameWriter(kept_file, self._config.block_text_bytes, level=1)
+            self._rejected = FrameWriter(rejected_file, self._config.block_text_bytes)
+            for batch in read_batches(self._unit, self._config):
+                self._clean(batch)
+            self._kept.close()
+            self._rejected.close()
+        files.write_bytes(layout.sizes(*place), np.array(self._sizes, SIZE).tobytes())
+        files.write_bytes(layout.frames(*place), self._kept.frames.tobytes())
+        self._write_keys(layout, place)
+        return Cleaned(self._unit, self._ledger, self._sampler.samples(), [])
+
+    def _write_keys(self, layout: Layout, place: tuple[int, int]) -> None:
+        keys = np.frombuffer(b"".join(self._keys), dedup.KEY)
+        files.write_bytes(layout.keys(*place), dedup.pack_key_file(keys))
+        bands = np.concatenate([np.empty(0, dedup.BAND), *self._bands])
+        files.write_bytes(layout.bands(*place), dedup.pack_key_file(bands))
+        paragraphs = np.frombuffer(b"".join(self._paragraphs), dedup.PARAGRAPH)
+        files.write_bytes(layout.paragraphs(*place), dedup.pack_key_file(paragraphs))
+
+    def _clean(self, batch: Sequence[ReadLine | UnreadableLine]) -> None:
+        lines = [line for line in batch if isinstance(line, ReadLine)]
+        for line in batch:
+            if isinstance(line, UnreadableLine):
+                self._reject_unreadable(line)
+        cleaned = self._cleaner.clean([line.joined.text for line in lines])
+        self._account_reading(lines)
+        for change in cleaned.changes:
+            self._account_change(change, lines[change.document])
+        kept: list[_Kept] = []
+        for line, text, reason in zip(lines, cleaned.texts, cleaned.reasons, strict=True):
+            if reason is None:
+                kept.append(self._keep(line, text))
+            else:
+                self._reject(line, text, reason)
+        # Whatever --dedup says: so it shapes only what follows.
+        self._note_paragraphs(kept)
+        self._note_signatures(kept)
+
+    # --- What is kept ---
+
+    def _keep(self, line: ReadLine, text: str) -> "_Kept":
+        encoded = text.encode()
+        number = self._number(line)
+        content = dedup.hash_text(encoded)
+        self._kept.write(
+            Document(self._id(line), self._unit.corpus, line.split, line.upstream_id, text)
+        )
+        self._sizes.append((number, len(encoded), len(text)))
+        self._keys += content, number.to_bytes(8, "little")
+        return _Kept(number, content, text)
+
+    def _note_paragraphs(self, kept: Sequence["_Kept"]) -> None:
+        least = self._config.min_paragraph_chars
+        for number, _, text in kept:
+            if len(text) < least:
+                continue
+            for place, paragraph in enumerate(text.split("\n")):
+                if len(paragraph) >= least:
+                    self._paragraphs += (
+                        dedup.hash_text(paragraph.encode()),
+                        number.to_bytes(8, "little"),
+                        place.to_bytes(4, "little"),
+                    )
+
+    def _note_signatures(self, kept: Sequence["_Kept"]) -> None:
+        long = [each for each in kept if len(each.text) >= near_duplicates.MIN_CHARS]
+        if not long:
+            return
+        keys = near_duplicates.band_keys([each.text for each in long])
+        bands = np.empty(keys.shape, dedup.BAND)
+        bands["high"] = keys
+        bands["document"] = np.array([each.number for each in long])[:, None]
+        contents = b"".join(each.content[:4] for each in long)
+        bands["content"] = np.frombuffer(contents, "<u4")[:, None]
+        self._bands.append(bands.ravel())
+
+    # --- What is not, and what was changed ---
+
+    def _reject(self, line: ReadLine, text: str, reason: str) -> None:
+        self._count(line, ledger.REJECTED, reason, len(text))
+        self._write_rejected(line, line.upstream_id, CLEAN_STAGE, reason, text)
+
+    def _reject_unreadable(self, line: UnreadableLine) -> None:
+        self._count(line, ledger.DOCUMENTS, ledger.READ, 1)
+        self._count(line, ledger.UNREADABLE_BYTES, line.fault, line.length)
+        text = line.data.decode(errors="backslashreplace")
+        shown = text[:_SHOWN_CHARS] if line.fault == corpora.LINE_TOO_LONG else text
+        self._write_rejected(line, "", READ_STAGE, line.fault, shown)
+
+    def _write_rejected(
+        self,
+        line: "ReadLine | UnreadableLine",
+        upstream_id: str,
+        stage: str,
+        reason: str,
+        text: str,
+    ) -> None:
+        self._count(line, ledger.DOCUMENTS, reason, 1)
+        doc_id, corpus = self._id(line), self._unit.corpus
+        self._rejected.write(Rejected(doc_id, corpus, line.split, upstream_id, stage, reason, text))
+        self._sample(REJECTED, reason, line, lambda: describe_text(text))
+
+    def _account_reading(self, lines: Sequence[ReadLine]) -> None:
+        splits = Counter(line.split for line in lines)
+        for split, number in splits.items():
+            chars = sum(line.joined.read for line in lines if line.split == split)
+            self._ledger[self._unit.corpus, split, ledger.DOCUMENTS, ledger.READ] += number
+            self._ledger[self._unit.corpus, split, ledger.READ, ""] += chars
+        for line in lines:
+            for rule, *counts in line.joined.edits:
+                self._count_edit(line, rule, *counts)
+
+    def _account_change(self, change: Change, line: ReadLine) -> None:
+        self._count_edit(line, change.rule, change.times, change.removed, change.added)
+        self._sample(
+            *(EDITS, change.rule, line),
+            lambda: describe_edit(
+                change.before, find_spans(change.rule, change.before, self._config)
+            ),
+        )
+
+    def _count_edit(self, line: ReadLine, rule: str, times: int, removed: int, added: int) -> None:
+        self._count(line, ledger.EDITS, rule, times)
+        self._count(line, ledger.REMOVED, rule, removed)
+        self._count(line, ledger.ADDED, rule, added)
+
+    def _count(
+        self, line: "ReadLine | UnreadableLine", account: str, item: str, number: int
+    ) -> None:
+        self._ledger[self._unit.corpus, line.split, account, item] += number
+
+    def _sample(
+        self,
+        kind: str,
+        name: str,
+        line: "ReadLine | UnreadableLine",
+        describe: Callable[[], dict[str, Any]],
+    ) -> None:
+        draw = self._sampler.draw(kind, name, self._number(line))
+        if draw is not None:
+            place = {"doc_id": self._id(line), "corpus": self._unit.corpus, "split": line.split}
+            self._sampler.add(kind, name, draw, place | describe())
+
+    def _number(self, line: "ReadLine | UnreadableLine") -> int:
+        return self._first_numbers[line.split] + line.offset
+
+    def _id(self, line: "ReadLine | UnreadableLine") -> str:
+        return f"{self._id_stems[line.split]}{line.offset}"
+
+
+class _Kept(NamedTuple):
+    """A kept document: its number, the hash of its content, its text."""
+
+    number: int
+    content: bytes
+    text: str
+
+
+def split_stage(config: DocumentsConfig, layout: Layout, skip_broken_files: bool) -> Stage:
+    """Input files -> Splits."""
+    arguments = config, layout, skip_broken_files
+    size_of = operator.attrgetter("size_bytes")
+    return Stage("split", split_input, arguments, Split, input_name, size_of, layout)
+
+
+def clean_stage(config: DocumentsConfig, layout: Layout, skip_broken_files: bool) -> Stage:
+    """Units -> Cleaned."""
+    arguments = config, layout, skip_broken_files
+    return Stage("clean", clean_unit, arguments, Cleaned, unit_name, bytes_of, layout)
+
+
+def bytes_of(unit: Unit) -> int:
+    """Returns how much of its file a unit reads, in bytes."""
+    return unit.end - unit.start
+
+
+def unit_name(unit: Any) -> str:
+    """Returns what names a unit with a number among those of its stage."""
+    return f"{unit.number:05d}"

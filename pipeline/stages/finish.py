@@ -1,0 +1,255 @@
+"""Cleaned documents of a unit, and what goes of them -> documents/ and rejected/."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import orjson
+
+from pipeline import dedup, files, ledger
+from pipeline.blocks import BlockWriter, FrameWriter, encode_row, read_row_lines
+from pipeline.config import DocumentsConfig
+from pipeline.dedup import Loser
+from pipeline.errors import RunError
+from pipeline.layout import Layout
+from pipeline.ledger import Ledger
+from pipeline.records import SPLITS, Block, Document, Rejected, Unit
+from pipeline.resume import Stage
+from pipeline.rules import count_visible_chars
+from pipeline.samples import (
+    EDITS,
+    REJECTED,
+    Sample,
+    Sampler,
+    describe_edit,
+    describe_text,
+    rows_to_samples,
+    samples_to_rows,
+)
+from pipeline.stages.clean import SIZE, bytes_of
+
+DEDUP_STAGE: Final = "dedup"
+REPEATED_PARAGRAPH: Final = "repeated_paragraph"
+"""The name by which removed lines are counted and sampled."""
+
+SHORT_AFTER_DEDUP: Final = "short_after_dedup"
+
+_LEVELS: Final = {
+    dedup.DUPLICATE: ledger.EXACT,
+    dedup.DUPLICATE_OF_TRAINING: ledger.EXACT,
+    dedup.NEAR_DUPLICATE: ledger.NEAR,
+    dedup.NEAR_DUPLICATE_OF_TRAINING: ledger.NEAR,
+}
+
+
+class Goings(NamedTuple):
+    """A cleaned unit, and what is to go of it.
+
+    Attributes:
+      unit: which one.
+      losers: documents that are duplicates, as `dedup.losers_by_unit` packs them.
+      repeats: lines that are repeated, of dtype dedup.REPEAT, packed.
+    """
+
+    unit: Unit
+    losers: list[bytes]
+    repeats: list[bytes]
+
+
+class Finished(NamedTuple):
+    """What finishing one unit made."""
+
+    ledger: Ledger
+    blocks: list[Block]
+    samples: list[Sample]
+
+    def to_json(self) -> Any:
+        """Returns what a note of the done unit holds."""
+        return {
+            "ledger": ledger.to_rows(self.ledger),
+            "blocks": [list(block) for block in self.blocks],
+            "samples": samples_to_rows(self.samples),
+        }
+
+    @classmethod
+    def from_json(cls, fields: Any, *_: Any) -> "Finished":
+        """Reads what `to_json` returned."""
+        return cls(
+            ledger.from_rows(fields["ledger"]),
+            [Block(*row) for row in fields["blocks"]],
+            rows_to_samples(fields["samples"]),
+        )
+
+
+def finish_unit(goings: Goings, config: DocumentsConfig, layout: Layout) -> Finished:
+    """Writes the documents of one unit that stay, and all that it rejected."""
+    return _UnitFinishing(goings, config, layout).run()
+
+
+class _UnitFinishing:
+    """Takes the cleaned documents of a unit one after the other."""
+
+    def __init__(self, goings: Goings, config: DocumentsConfig, layout: Layout) -> None:
+        self._unit = goings.unit
+        self._config = config
+        self._layout = layout
+        self._losers = _index_losers(goings.losers)
+        self._repeats = _index_repeats(goings.repeats)
+        self._ledger: Ledger = Counter()
+        self._sampler = Sampler()
+        self._rejected: list[Rejected] = []
+
+    def run(self) -> Finished:
+        """Writes both files of the unit."""
+        layout, place = self._layout, (self._unit.number, self._unit.total)
+        sizes = np.frombuffer(files.read_bytes(layout.sizes(*place)), SIZE)
+        lines = list(read_row_lines(layout.cleaned(*place)))
+        if len(lines) != len(sizes):
+            raise RunError(f"{layout.cleaned(*place)}: is damaged; start afresh with --overwrite")
+        with files.finished_or_absent(layout.part(*place)) as part_file:
+            writer = BlockWriter(
+                part_file, self._unit.number, self._unit.corpus, self._config.block_text_bytes
+            )
+            self._write_documents(writer, lines, sizes)
+            writer.close()
+        with files.finished_or_absent(layout.rejected_part(*place)) as rejected_file:
+            # Frames of one zstd file can be put behind each other as they are.
+            rejected_file.write(files.read_bytes(layout.cleaned_rejected(*place)))
+            rejected = FrameWriter(rejected_file, self._config.block_text_bytes)
+            for row in self._rejected:
+                rejected.write(row)
+            rejected.close()
+        return Finished(self._ledger, writer.blocks, self._sampler.samples())
+
+    def _write_documents(self, writer: BlockWriter, lines: list[bytes], sizes: Any) -> None:
+        ranks = dedup.ranks_of(sizes["document"])
+        kept_chars = sizes["chars"].astype(np.int64)
+        documents: list[int] = sizes["document"].tolist()
+        text_bytes: list[int] = sizes["text_bytes"].tolist()
+        for row, (line, document) in enumerate(zip(lines, documents, strict=True)):
+            split = SPLITS[ranks[row]]
+            if document in self._losers:
+                self._drop_duplicate(line, self._losers[document], int(kept_chars[row]))
+                kept_chars[row] = 0
+            elif document in self._repeats:
+                text = self._trim(line, document)
+                kept_chars[row] = len(text)
+                if text:
+                    trimmed = Document(**orjson.loads(line))._replace(text=text)
+                    writer.write(split, encode_row(trimmed), len(text.encode()))
+            else:
+                writer.write(split, line, text_bytes[row])
+        self._account_kept(ranks, kept_chars)
+
+    def _account_kept(self, ranks: np.ndarray, chars: np.ndarray) -> None:
+        """Counts the documents that stay; no text is empty, so those of no characters went."""
+        stays = chars > 0
+        powers = np.frexp(chars)[1] - 1  # of two
+        for rank, split in enumerate(SPLITS):
+            of_split = stays & (ranks == rank)
+            if of_split.any():
+                self._count(split, ledger.KEPT, "", int(chars[of_split].sum()))
+                self._count(split, ledger.DOCUMENTS, ledger.KEPT, int(np.count_nonzero(of_split)))
+                for power, number in enumerate(np.bincount(powers[of_split]).tolist()):
+                    self._count(split, ledger.LENGTHS, str(power), number)
+
+    # --- What goes ---
+
+    def _drop_duplicate(self, line: bytes, loser: Loser, chars: int) -> None:
+        document = Document(**orjson.loads(line))
+        self._count(document.split, ledger.DUPLICATES, _LEVELS[loser.reason], chars)
+        is_copy = loser.similarity is None  # its text stands in the document that stays
+        self._reject(
+            *(document, loser.document, loser.reason, None if is_copy else document.text),
+            *(loser.duplicate_of, loser.similarity),
+        )
+
+    def _trim(self, line: bytes, number: int) -> str:
+        """Returns the text without its repeated lines; nothing if too little is left.
+
+        Of a document with a repeated line at least one long line must be left that no other
+        document has: so no two documents can become equal.
+        """
+        document = Document(**orjson.loads(line))
+        repeated = self._repeats[number]
+        lines = document.text.split("\n")
+        kept = [text for place, text in enumerate(lines) if place not in repeated]
+        left = "\n".join(kept)
+        times, removed = len(repeated), len(document.text) - len(left)
+        self._count(document.split, ledger.EDITS, REPEATED_PARAGRAPH, times)
+        self._count(document.split, ledger.DUPLICATES, ledger.PARAGRAPH, removed)
+        self._sample_trimming(document, number, repeated)
+        enough = count_visible_chars(left) >= self._config.min_chars[document.corpus]
+        if enough and max(map(len, kept)) >= self._config.min_paragraph_chars:
+            return left
+        self._count(document.split, ledger.REJECTED, SHORT_AFTER_DEDUP, len(left))
+        self._reject(document, number, SHORT_AFTER_DEDUP, left)
+        return ""
+
+    def _sample_trimming(self, document: Document, number: int, repeated: set[int]) -> None:
+        draw = self._sampler.draw(EDITS, REPEATED_PARAGRAPH, number)
+        if draw is None:
+            return
+        spans: list[tuple[int, int, str]] = []
+        start = 0
+        for place, text in enumerate(document.text.split("\n")):
+            if place in repeated:
+                spans.append((start, start + len(text), ""))
+            start += len(text) + 1
+        row = _place_of(document) | describe_edit(document.text, spans)
+        self._sampler.add(EDITS, REPEATED_PARAGRAPH, draw, row)
+
+    def _reject(
+        self,
+        document: Document,
+        number: int,
+        reason: str,
+        text: str | None,
+        duplicate_of: str | None = None,
+        similarity: float | None = None,
+    ) -> None:
+        self._count(document.split, ledger.DOCUMENTS, reason, 1)
+        self._rejected.append(
+            Rejected(*document[:4], DEDUP_STAGE, reason, text, duplicate_of, similarity)
+        )
+        draw = self._sampler.draw(REJECTED, reason, number)
+        if draw is not None:
+            row = _place_of(document) | describe_text(document.text if text is None else text)
+            row |= {"duplicate_of": duplicate_of, "similarity": similarity}
+            self._sampler.add(REJECTED, reason, draw, row)
+
+    def _count(self, split: str, account: str, item: str, number: int) -> None:
+        self._ledger[self._unit.corpus, split, account, item] += number
+
+
+def _place_of(document: Document) -> dict[str, str]:
+    return {"doc_id": document.doc_id, "corpus": document.corpus, "split": document.split}
+
+
+def _index_losers(packed: Iterable[bytes]) -> dict[int, Loser]:
+    """Returns losers by number; a copy is known as such, whatever else it is."""
+    losers = [loser for each in packed for loser in dedup.unpack_losers(each)]
+    losers.sort(key=lambda loser: loser.similarity is None)
+    return {loser.document: loser for loser in losers}
+
+
+def _index_repeats(packed: Iterable[bytes]) -> dict[int, set[int]]:
+    repeats: dict[int, set[int]] = {}
+    records = np.frombuffer(b"".join(packed), dedup.REPEAT)
+    for document, line in records.tolist():
+        repeats.setdefault(document, set()).add(line)
+    return repeats
+
+
+def finish_stage(config: DocumentsConfig, layout: Layout) -> Stage:
+    """Goings -> Finished."""
+    return Stage("finish", finish_unit, (config, layout), Finished, _name_of, _size_of, layout)
+
+
+def _name_of(goings: Goings) -> str:
+    return f"{goings.unit.number:05d}"
+
+
+def _size_of(goings: Goings) -> int:
+    return bytes_of(goings.unit)
