@@ -18,6 +18,7 @@ LIGHT_CORE = [
 # it is installed in a second step, `pip install --no-deps bert4keras==0.9.9`.
 VOCAB = ["tensorflow-text>=2.18,<3"]
 TRAIN = ["tensorflow>=2.18,<3", "tf-keras>=2.18,<3", *VOCAB]
+SCRIPT = ["opencc>=1.1.9,<2"]
 DEV = [
     "hypothesis>=6.100,<7",
     "matplotlib>=3.9,<4",
@@ -25,6 +26,7 @@ DEV = [
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",
     "ruff>=0.14,<1",
+    *SCRIPT,
 ]
 
 setup(
@@ -37,7 +39,7 @@ setup(
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["pipeline*", "vocab", "tfrecords_schema"]),
     install_requires=LIGHT_CORE,
-    extras_require={"vocab": VOCAB, "train": TRAIN, "dev": DEV},
+    extras_require={"vocab": VOCAB, "train": TRAIN, "script": SCRIPT, "dev": DEV},
     entry_points={
         "console_scripts": [
             "build-vocab = vocab.cli:main",

@@ -129,6 +129,8 @@ def _ratios_of_speed(figures: Figures) -> Iterator[Ratio]:
     last_steps = (steps.TOKENIZE, steps.PACK, steps.MASK, steps.ENCODE, steps.WRITE)
     last_seconds = sum(figures.step_seconds[step] for step in last_steps)
     yield Ratio("time of tokenize to write / time of rjieba alone", last_seconds / bare, high=1)
+    near = figures.step_seconds[steps.NEAR] / figures.cpu_seconds(ONE)
+    yield Ratio("time of near-duplicates / time of a whole run", near, high=0.1)
     rate = text_mb / figures.cpu_seconds(MASKED)
     yield Ratio(f"{MASKINGS} maskings: MB of text per core-second", rate, 0.8)
     for segmenter in figures.recipe:
@@ -155,7 +157,7 @@ def describe(figures: Figures, facts: dict[str, Any]) -> dict[str, Any]:
     return {
         **facts,
         "text": {
-            "read_bytes": costs.text_read_bytes,
+            "chars_read": costs.chars_read,
             "kept_bytes": costs.text_bytes,
             "documents_read": figures.documents_read,
             "documents_kept": costs.documents,
@@ -216,7 +218,7 @@ def _step_rows(figures: Figures) -> Iterator[tuple[str, ...]]:
     seconds = {
         **figures.step_seconds,
         "all steps": total,
-        "rest: start, Beam, reading back": whole - total,
+        "rest: start, Beam, report": whole - total,
         "whole run, 1 worker": whole,
         "rjieba alone": figures.bare_seconds,
     }

@@ -23,10 +23,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import local_pool, reading, units
-from pipeline.cleaning import clean_text
+from pipeline import local_pool, units
 from pipeline.config import DocumentsConfig
-from pipeline.corpora import CORPORA, LineFault, parse_line
 from pipeline.inputs import find_inputs
 from pipeline.layout import Layout
 from pipeline.near_duplicates import (
@@ -38,7 +36,9 @@ from pipeline.near_duplicates import (
     jaccard,
     resolve,
 )
-from pipeline.records import SPLITS, TRAIN, Unit
+from pipeline.records import SPLITS, Unit
+from pipeline.rules import Cleaner
+from pipeline.stages.clean import ReadLine, read_batches, split_input
 
 LEAST_RECALL: Final = 0.95
 RECALL_FROM: Final = 0.85
@@ -77,26 +77,36 @@ class Pair(NamedTuple):
 
 
 def read_documents(input_dir: str) -> list[Document]:
-    """Reads the different documents of MIN_CHARS and more, in the order in which they win."""
+    """Cleans documents as a run does; returns those of MIN_CHARS and more, each text once.
+
+    They are in the order in which they win.
+    """
+    config = DocumentsConfig()
     with tempfile.TemporaryDirectory() as folder:
-        found: dict[str, Document] = {}
-        for unit in units.number_units(_unpack(input_dir, Layout(folder))):
-            for line in reading.read_lines(unit):
-                parsed = parse_line(line.data, CORPORA[unit.corpus])
-                if not isinstance(parsed, LineFault):
-                    text = clean_text("\n".join(parsed.values))
-                    if len(text) >= MIN_CHARS:
-                        found.setdefault(text, Document(unit.corpus, unit.split or TRAIN, text))
-    return sorted(found.values(), key=lambda document: SPLITS.index(document.split))
+        splits = [
+            split_input(file, config, Layout(folder), False)
+            for file in find_inputs(input_dir).recognised
+        ]
+        cleaned = [
+            document
+            for unit in units.number_units(unit for split in splits for unit in split.units)
+            for document in _clean(unit, config)
+        ]
+    cleaned.sort(key=lambda document: SPLITS.index(document.split))
+    found: dict[str, Document] = {}
+    for document in cleaned:
+        found.setdefault(document.text, document)
+    return list(found.values())
 
 
-def _unpack(input_dir: str, layout: Layout) -> Iterator[Unit]:
-    unit_bytes = DocumentsConfig().unit_bytes
-    for found in find_inputs(input_dir).recognised:
-        if found.compression:
-            yield from reading.split_into_chunks(found, unit_bytes, layout, False).units
-        else:
-            yield from units.ranges_of(found, found.size_bytes, unit_bytes)
+def _clean(unit: Unit, config: DocumentsConfig) -> Iterator[Document]:
+    cleaner = Cleaner(unit.corpus, config)
+    for batch in read_batches(unit, config):
+        lines = [line for line in batch if isinstance(line, ReadLine)]
+        texts, reasons, _ = cleaner.clean([line.joined.text for line in lines])
+        for line, text, reason in zip(lines, texts, reasons, strict=True):
+            if reason is None and len(text) >= MIN_CHARS:
+                yield Document(unit.corpus, line.split, text)
 
 
 def band_keys_of(texts: Sequence[str]) -> npt.NDArray[np.uint64]:

@@ -14,10 +14,10 @@ from benchmarks.steps import DOCUMENT_STEPS, INSTANCE_STEPS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_SIZE_INCHES: Final = 9, 5.8
+_SIZE_INCHES: Final = 9, 7.6
 _DOTS_PER_INCH: Final = 150
 _PEER_COLOR: Final = "#bdbdbd"
-_REST: Final = "start, Beam, reading back"
+_REST: Final = "start, Beam, report"
 _COLORS: Final = {"documents": "#4c78a8", "instances": "#e1812c", "rest of the run": "#7f7f7f"}
 
 _Bars = Mapping[str, Mapping[str, float]]
@@ -34,7 +34,7 @@ def draw(results: dict[str, Any], path: str) -> None:
     seconds = results["cpu_seconds_per_mb"]
     steps = _list_steps(seconds)
     figure, (above, below) = pyplot.subplots(
-        *(2, 1), figsize=_SIZE_INCHES, height_ratios=(3.4, 12), layout="constrained"
+        *(2, 1), figsize=_SIZE_INCHES, height_ratios=(3.4, 18), layout="constrained"
     )
     figure.suptitle(
         "CPU milliseconds per MB of text: Chinese text to TFRecords of 128 and 512 tokens",

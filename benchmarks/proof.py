@@ -4,16 +4,19 @@
 
 Checked against the documents, which are segmented and tokenized again one by one: every token of
 every kept document stands in exactly one sequence of every copy, no mask unit is cut between two
-sequences, and the word_starts are right. Measured: fill, and the statistics of masking. The exit
-code is 1 if a bound does not hold.
+sequences, and the word_starts are right. Checked of the ledger: it balances, and as many characters
+are in instances as these documents have that the tokenizer makes tokens of. Measured: fill, and the
+statistics of masking. The exit code is 1 if a bound does not hold.
 """
 
 import json
 import sys
-from collections import defaultdict
-from collections.abc import Iterator
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,10 +56,39 @@ def read_shard(path: Path, length: int) -> tuple[Array, Array, Array]:
 # --- Every token once, no unit cut ---
 
 
+class ExpectedDocument(NamedTuple):
+    """What the sequences of a shard are to hold of one document.
+
+    Attributes:
+      corpus: that it belongs to; likewise split.
+      chars: characters that the tokenizer makes tokens of.
+      ids: of its tokens, shape [T], T > 0.
+      starts: True where a mask unit begins, shape [T].
+    """
+
+    corpus: str
+    split: str
+    chars: int
+    ids: Array
+    starts: Array
+
+
+class Matched(NamedTuple):
+    """What was found in the sequences of shards.
+
+    Attributes:
+      tokens: of documents.
+      chars: under these tokens, by corpus and split.
+    """
+
+    tokens: int
+    chars: Counter[tuple[str, str]]
+
+
 def expected_documents(
     manifest: Manifest, shard: Shard, seed: int, layout: Layout, segmenter: str, vocab: Tokenizer
-) -> Iterator[tuple[Array, Array]]:
-    """Yields the ids and mask-unit starts of each document of a shard, made one at a time."""
+) -> Iterator[ExpectedDocument]:
+    """Yields what is expected of each document of a shard, made one at a time."""
     segment = load_segmenter(segmenter)
     for block in deal_blocks(manifest.blocks, shard, seed):
         with open(layout.part(block.part, manifest.parts), "rb") as file:
@@ -73,11 +105,27 @@ def expected_documents(
                 starts.append(run == 0)
                 run += 1
             if len(tokens.ids):
-                yield tokens.ids, np.array(starts)
+                chars = count_chars_of_tokens(document.text)
+                yield ExpectedDocument(
+                    *(document.corpus, document.split, chars, tokens.ids, np.array(starts))
+                )
 
 
-def match_sequences(documents: Iterator[tuple[Array, Array]], ids: Array, starts: Array) -> int:
-    """Finds every sequence in the documents' tokens, in order; returns how many tokens matched.
+def count_chars_of_tokens(text: str) -> int:
+    """Counts the characters that stand under a token, by the rules of BERT's tokenizer alone."""
+    return sum(number for char, number in Counter(text).items() if _leaves_token(char))
+
+
+@cache
+def _leaves_token(char: str) -> bool:
+    """Tells whether anything but accents, white space and control characters is left of it."""
+    folded = unicodedata.normalize("NFD", char.lower())
+    categories = {unicodedata.category(part) for part in folded.replace("\ufffd", "")}
+    return bool(categories - {"Mn", "Cc", "Cf", "Zs", "Zl", "Zp"})
+
+
+def match_sequences(documents: Iterable[ExpectedDocument], ids: Array, starts: Array) -> Matched:
+    """Finds every sequence in the documents' tokens, in order.
 
     Raises:
       SystemExit: a token is missing, doubled or changed, or a unit is cut.
@@ -88,14 +136,15 @@ def match_sequences(documents: Iterator[tuple[Array, Array]], ids: Array, starts
         contents[ids[row, 1 : 1 + min(KEY_TOKENS, length)].tobytes()].append(row)
     stream_ids: list[Array] = []
     stream_starts: list[Array] = []
-    matched = 0
-    for document_ids, document_starts in documents:
-        matched += len(document_ids)
+    matched = Matched(0, Counter())
+    for document in documents:
+        matched.chars[document.corpus, document.split] += document.chars
+        matched = matched._replace(tokens=matched.tokens + len(document.ids))
         if stream_ids:
             stream_ids.append(np.array([SEP_ID]))
             stream_starts.append(np.array([True]))
-        stream_ids.append(document_ids)
-        stream_starts.append(document_starts)
+        stream_ids.append(document.ids)
+        stream_starts.append(document.starts)
     stream, unit_starts = np.concatenate(stream_ids).astype(np.int64), np.concatenate(stream_starts)
     place = used = 0
     while place < len(stream):
@@ -196,46 +245,131 @@ class MaskingCounts:
         )
 
 
+# --- The ledger ---
+
+
+def find_faults(
+    corpora: Mapping[str, Any], chars: Mapping[int, Mapping[tuple[str, str], int]]
+) -> Iterator[str]:
+    """Yields what is wrong with a ledger, a sentence each.
+
+    Args:
+      corpora: the accounts of ledger.json, by corpus and split.
+      chars: characters under tokens that were found in the shards of each length, by corpus and
+        split.
+    """
+    places = {(corpus, split) for corpus, splits in corpora.items() for split in splits}
+    for corpus, split in sorted(places.union(*chars.values())):
+        accounts = corpora.get(corpus, {}).get(split)
+        if accounts is None:
+            yield f"{corpus}, {split}: is in shards, but not in the ledger"
+            continue
+        came = accounts["read"] + sum(accounts["added"].values())
+        went = accounts["kept"] + sum(
+            number
+            for account in ("removed", "rejected", "duplicates")
+            for number in accounts[account].values()
+        )
+        if came != went:
+            yield f"{corpus}, {split}: {came:,} characters came, {went:,} went"
+        for length, found in chars.items():
+            inside = accounts["in_instances"].get(str(length), 0)
+            went = inside + accounts["white_space"] + accounts["dropped_by_tokenizer"]
+            if went != accounts["kept"]:
+                yield (
+                    f"{corpus}, {split}, length {length}: {accounts['kept']:,} characters were "
+                    f"kept, {went:,} became something"
+                )
+            if inside != found.get((corpus, split), 0):
+                yield (
+                    f"{corpus}, {split}, length {length}: {inside:,} characters are said to be in "
+                    f"instances, {found.get((corpus, split), 0):,} are"
+                )
+
+
+# --- A whole run ---
+
+
+class FinishedRun:
+    """The outputs of a run, and what its shards were made of."""
+
+    def __init__(self, output_dir: str) -> None:
+        layout = self.layout = Layout(output_dir)
+        self.info: dict[str, Any] = json.loads(Path(layout.dataset_info).read_text())
+        self.ledger: dict[str, Any] = json.loads(Path(layout.ledger).read_text())
+        self._manifest = parse_manifest(Path(layout.manifest).read_bytes(), layout.manifest)
+        vocab = Path(layout.shard_vocab).read_bytes()
+        self._vocab = Tokenizer(parse_vocab(vocab, layout.shard_vocab))
+        self._config = self.info["config"]
+        self.shards = plan_shards(self._manifest.blocks, self._config["shard_text_bytes"])
+
+    def read(self, shard: Shard, length: int, copy: int) -> tuple[Array, Array, Array]:
+        """Does what `read_shard` does.
+
+        Raises:
+          SystemExit: the shard holds more or fewer records than dataset_info.json says.
+        """
+        name = shard_name(shard, length, copy)
+        rows = read_shard(Path(self.layout.tfrecords, name), length)
+        found, promised = len(rows[0]), self.info["records"][name]
+        if found != promised:
+            raise SystemExit(f"{name}: {found} records, {promised} promised")
+        return rows
+
+    def match(self, shard: Shard, ids: Array, starts: Array) -> Matched:
+        """Does what `match_sequences` does."""
+        config = self._config
+        documents = expected_documents(
+            *(self._manifest, shard, config["seed"], self.layout, config["segmenter"], self._vocab)
+        )
+        return match_sequences(documents, ids, starts)
+
+
 def prove(output_dir: str) -> bool:
     """Checks one finished run; prints the figures and returns whether all bounds hold."""
-    layout = Layout(output_dir)
-    info = json.loads(Path(layout.dataset_info).read_text())
-    manifest = parse_manifest(Path(layout.manifest).read_bytes(), layout.manifest)
-    vocab = Tokenizer(parse_vocab(Path(layout.shard_vocab).read_bytes(), layout.shard_vocab))
-    config = info["config"]
-    shards = plan_shards(manifest.blocks, config["shard_text_bytes"])
+    run = FinishedRun(output_dir)
+    lengths = sorted((int(key), cap) for key, cap in run.info["max_predictions_per_seq"].items())
     holds = True
-    for length, cap in sorted(
-        (int(key), cap) for key, cap in info["max_predictions_per_seq"].items()
-    ):
-        counts = MaskingCounts(length, cap)
-        positions = padding = last_padding = matched = records = 0
-        for shard in shards:
-            for copy in range(info["dupe_factor"] if shard.split == TRAIN else 1):
-                name = shard_name(shard, length, copy)
-                ids, mask_ids, starts = read_shard(Path(layout.tfrecords, name), length)
-                if len(ids) != info["records"][name]:
-                    raise SystemExit(
-                        f"{name}: {len(ids)} records, {info['records'][name]} promised"
-                    )
-                documents = expected_documents(
-                    manifest, shard, config["seed"], layout, config["segmenter"], vocab
-                )
-                matched += match_sequences(documents, ids, starts)
-                paddings = length - np.count_nonzero(ids, axis=1)
-                records += len(ids)
-                positions += ids.size
-                padding += int(paddings.sum())
-                last_padding += int(paddings.max())
-                if shard.split == TRAIN:
-                    counts.add(ids, mask_ids, starts)
-        fill, whole_fill = 1 - (padding - last_padding) / positions, 1 - padding / positions
-        print(f"length {length}: {records:,} records in {len(shards)} shards, read by TensorFlow")
-        print(f"  {matched:,} tokens of documents, each in exactly one sequence; no unit cut")
-        print(f"  fill {fill:.2%}, with the last sequence of each shard {whole_fill:.2%}")
-        holds = counts.report() and fill >= 0.99 and holds
+    chars: dict[int, Counter[tuple[str, str]]] = {}
+    for length, cap in lengths:
+        chars[length], length_holds = _prove_length(run, length, cap)
+        holds = length_holds and holds
+    faults = list(find_faults(run.ledger["corpora"], chars))
+    print("\n".join(["ledger:", *(f"  {fault}" for fault in faults or [_sum_up(chars)])]))
+    holds = holds and not faults
     print("all bounds hold" if holds else "A BOUND DOES NOT HOLD")
     return holds
+
+
+def _prove_length(run: FinishedRun, length: int, cap: int) -> tuple[Counter[tuple[str, str]], bool]:
+    """Returns the characters under tokens, by corpus and split, and whether all bounds hold."""
+    masking = MaskingCounts(length, cap)
+    chars: Counter[tuple[str, str]] = Counter()
+    positions = padding = last_padding = tokens = records = 0
+    for shard in run.shards:
+        for copy in range(run.info["dupe_factor"] if shard.split == TRAIN else 1):
+            ids, mask_ids, starts = run.read(shard, length, copy)
+            matched = run.match(shard, ids, starts)
+            tokens += matched.tokens
+            if not copy:
+                chars.update(matched.chars)
+            paddings = length - np.count_nonzero(ids, axis=1)
+            records += len(ids)
+            positions += ids.size
+            padding += int(paddings.sum())
+            last_padding += int(paddings.max())
+            if shard.split == TRAIN:
+                masking.add(ids, mask_ids, starts)
+    fill, whole_fill = 1 - (padding - last_padding) / positions, 1 - padding / positions
+    print(f"length {length}: {records:,} records in {len(run.shards)} shards, read by TensorFlow")
+    print(f"  {tokens:,} tokens of documents, each in exactly one sequence; no unit cut")
+    print(f"  fill {fill:.2%}, with the last sequence of each shard {whole_fill:.2%}")
+    return chars, masking.report() and fill >= 0.99
+
+
+def _sum_up(chars: Mapping[int, Counter[tuple[str, str]]]) -> str:
+    totals = ", ".join(f"{found.total():,} at length {length}" for length, found in chars.items())
+    return f"balances; characters under tokens, counted in the shards: {totals}"
 
 
 if __name__ == "__main__":

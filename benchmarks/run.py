@@ -55,13 +55,13 @@ from pipeline.blocks import read_block
 from pipeline.config import DocumentsConfig
 from pipeline.errors import PipelineError, RunError
 from pipeline.layout import Layout
+from pipeline.ledger import READ
 from pipeline.manifest import Manifest, parse_manifest
-from pipeline.records import READ
 from pipeline.run import RunOptions
 from tfrecords_schema.features import SEQ_LENGTHS
 
 BUNDLED_CORPUS: Final = str(Path(__file__).parent.parent / "tests" / "data" / "nlp_chinese_corpus")
-COPIES_OF_BUNDLED: Final = 80  # 18 MB
+COPIES_OF_BUNDLED: Final = 80  # 16 MB
 SMALL_UNIT_BYTES: Final = 512
 MEMORY_FOLDER: Final = "/dev/shm"
 
@@ -179,9 +179,8 @@ class _Bench:
         options = RunOptions(output_dir="", input_dir=self._corpus, vocab=self._vocab)
         forecast = _in_fresh_process(run.foresee, options)
         total, done = forecast.total, self._done
-        documents_bytes = (
-            _size(done.documents) + _size(done.rejected) - files.size_of(done.manifest)
-        )
+        beside = files.size_of(done.manifest) + files.size_of(done.samples)
+        documents_bytes = _size(done.documents) + _size(done.rejected) - beside
         seconds = statistics.median(usage.cpu_seconds for usage in self._runs[ONE])
         return {
             "documents": (total.kept, costs.documents),

@@ -21,6 +21,7 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     _BeamArgumentParser,  # pyright: ignore[reportPrivateUsage]
 )
+from apache_beam.pvalue import AsSingleton
 from apache_beam.runners.runner import PipelineState
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
@@ -210,7 +211,7 @@ def _find_duplicates(
         | "PlanRepeats"
         >> beam.FlatMap(
             _plan_repeats,
-            *(_as_list(all_units), beam.pvalue.AsSingleton(number_of_ranges)),
+            *(_as_list(all_units), AsSingleton(number_of_ranges)),
         )
         | "FindRepeats" >> RunUnits(duplicates.repeats_stage(layout), local)
         | "ListRepeats" >> beam.FlatMap(_list_packed)
@@ -223,7 +224,7 @@ def _find_duplicates(
 
 
 def _as_list(gathered: Any) -> Any:
-    return beam.pvalue.AsSingleton(gathered, default_value=[])
+    return AsSingleton(gathered, default_value=[])
 
 
 class _Gather(beam.PTransform[Any, Any]):

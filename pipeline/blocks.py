@@ -116,8 +116,19 @@ class BlockWriter:
 
 def encode_row(row: Document | Rejected) -> bytes:
     """Returns a row as one JSON line."""
-    # Twice as fast as `_asdict`.
-    return orjson.dumps(dict(zip(row._fields, row, strict=True)), option=orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(row._asdict(), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def encode_document(doc_id: str, corpus: str, split: str, upstream_id: str, text: str) -> bytes:
+    """Returns what `encode_row` returns of a document, in a third of the time."""
+    fields = {
+        "doc_id": doc_id,
+        "corpus": corpus,
+        "split": split,
+        "upstream_id": upstream_id,
+        "text": text,
+    }
+    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def read_block(file: BinaryIO, block: Block) -> list[Document]:

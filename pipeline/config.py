@@ -33,7 +33,7 @@ class DocumentsConfig:
       min_chars: shortest text kept, by corpus, in characters without white space.
       min_chinese_fraction: least share of Chinese characters among those without white space.
       max_digit_sign_fraction: most digits and signs, likewise.
-      max_repeated_ngram_fraction: most characters in n-grams that the document holds repeatedly.
+      max_repeated_ngram_fraction: most 8-grams of characters that are equal to an earlier one.
       max_repeated_line_fraction: most characters in lines that the document holds repeatedly.
       max_mojibake_fraction: most characters that tell of a wrong encoding.
       rules_off: names of cleaning rules to leave out.
@@ -49,9 +49,9 @@ class DocumentsConfig:
     held_out_fraction: float = 0.01
     min_chars: dict[str, int] = dataclasses.field(default_factory=lambda: dict(MIN_CHARS))
     min_chinese_fraction: float = 0.2
-    max_digit_sign_fraction: float = 0.6
-    max_repeated_ngram_fraction: float = 0.5
-    max_repeated_line_fraction: float = 0.3
+    max_digit_sign_fraction: float = 0.7
+    max_repeated_ngram_fraction: float = 0.65
+    max_repeated_line_fraction: float = 0.5
     max_mojibake_fraction: float = 0.05
     rules_off: tuple[str, ...] = ()
     mask_personal_data: bool = False

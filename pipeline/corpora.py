@@ -187,18 +187,16 @@ def parse_line(line: bytes, corpus: Corpus) -> Line | LineFault:
     if not isinstance(record, dict):
         return LineFault(NOT_AN_OBJECT)
     fields = cast("dict[str, Any]", record)
-    values: list[str] = []
-    for key in corpus.text_fields:
-        if key not in fields:
-            return LineFault(MISSING_KEYS)
-        values.append(fields[key])
-    if not all(isinstance(value, str) for value in values):
-        return LineFault(NOT_TEXT)
-    upstream_id = "-".join(
-        str(fields[key]) for key in corpus.id_fields if fields.get(key) is not None
-    )
+    try:
+        values = [fields[key] for key in corpus.text_fields]
+    except KeyError:
+        return LineFault(MISSING_KEYS)
+    for value in values:
+        if not isinstance(value, str):
+            return LineFault(NOT_TEXT)
+    ids = [str(fields[key]) for key in corpus.id_fields if fields.get(key) is not None]
     aids = {key: fields[key] for key in corpus.aid_fields if isinstance(fields.get(key), str)}
-    return Line(upstream_id, values, aids)
+    return Line("-".join(ids), values, aids)
 
 
 def _diagnose(line: bytes) -> str:

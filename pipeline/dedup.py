@@ -20,10 +20,10 @@ import orjson
 from pipeline import near_duplicates
 from pipeline.records import SPLITS, TRAIN, Unit, document_id
 
-KEY_PARTITIONS: Final = 64
+KEY_PARTITIONS: Final = 256
 """Parts that keys are sorted into, by the first bits of their hash; a range is a run of them."""
 
-_PARTITION_BITS: Final = 6
+_PARTITION_BITS: Final = 8
 
 DUPLICATE: Final = "duplicate"
 DUPLICATE_OF_TRAINING: Final = "duplicate_of_training"

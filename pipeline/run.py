@@ -29,6 +29,8 @@ from pipeline.manifest import Manifest, parse_manifest
 from pipeline.plan import Forecast
 from pipeline.records import TRAIN
 from pipeline.report import write_report
+from pipeline.rules import check_names
+from pipeline.rules.edits import choose_edits
 from pipeline.stages.clean import split_stage
 from pipeline.stages.count import plan_counting
 from pipeline.units import plan_shards
@@ -116,6 +118,7 @@ def run(options: RunOptions) -> RunFacts:
       RunError: the run could not be finished; what is not complete has no dataset_info.json.
     """
     layout = Layout(options.output_dir.rstrip("/"))
+    _check_rules(options.documents)
     _check_directories(options, layout)
     given_vocab = _read_given_vocab(options) if options.stage != DOCUMENTS else None
     local_pool.start(
@@ -143,6 +146,7 @@ def foresee(options: RunOptions) -> Forecast:
     """
     if options.input_dir is None:
         raise UsageError("--input_dir is needed: the directory that holds the corpora")
+    _check_rules(options.documents)
     vocab = _read_given_vocab(options)
     found = find_inputs(options.input_dir, options.skip_broken_files)
     local_pool.keep_freed_memory()
@@ -170,7 +174,8 @@ class _Run:
         manifest = self._make_documents(inputs) if inputs else _read_manifest(layout)
         if options.stage == DOCUMENTS:
             info = None
-            _write_ledger(manifest.ledger, layout)
+            if not files.exists(layout.dataset_info):  # of shards the ledger tells more
+                _write_ledger(manifest.ledger, layout)
         else:
             info = self._make_instances(manifest)
         self._write_state(seconds=round(time.time() - self._started, 1))
@@ -330,6 +335,15 @@ class _Run:
 
 
 # --- Checks before anything is read or deleted ---
+
+
+def _check_rules(config: DocumentsConfig) -> None:
+    """Refuses unknown rules, and those that need what is not installed."""
+    try:
+        check_names(config.rules_off)
+        choose_edits(config)
+    except ValueError as error:
+        raise UsageError(f"--{error}") from error
 
 
 def _check_directories(options: RunOptions, layout: Layout) -> None:

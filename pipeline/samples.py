@@ -7,9 +7,11 @@ samples of units can be merged in any order, and a larger corpus has other rows 
 import hashlib
 import heapq
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
+
+import numpy as np
 
 EDITS, REJECTED = "edits", "rejected"
 """The kinds of samples: by rule, and by reason."""
@@ -17,10 +19,12 @@ EDITS, REJECTED = "edits", "rejected"
 SAMPLE_SIZE: Final = 20
 FORMAT_VERSION: Final = 1
 
+_SURPLUS: Final = 3
+"""So many times the size of a sample do units keep together: each finds its spans anew."""
+
 _EXCERPT_CHARS: Final = 400
 _CONTEXT_CHARS: Final = 80
 _MAX_SPANS: Final = 20
-_MASK: Final = (1 << 64) - 1
 
 Row = dict[str, Any]
 Span = tuple[int, int, str]
@@ -39,21 +43,26 @@ class Sample(NamedTuple):
 class Sampler:
     """Keeps the rows with the lowest draws of each kind and name."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = SAMPLE_SIZE) -> None:
+        self._size = size
         self._kept: dict[tuple[str, str], list[tuple[int, int, Row]]] = {}
         self._count = 0
 
-    def draw(self, kind: str, name: str, document: int) -> int | None:
-        """Returns the draw of a document by its number; None if it is too high to be kept."""
-        drawn = _draw(kind, name, document)
+    def draws(self, kind: str, name: str, documents: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Yields, of documents by their numbers, the place and draw of those low enough to keep.
+
+        Whoever takes one `add`s its row before the next.
+        """
         kept = self._kept.setdefault((kind, name), [])
-        return None if len(kept) == SAMPLE_SIZE and drawn >= -kept[0][0] else drawn
+        for place, drawn in enumerate(_draw(kind, name, documents)):
+            if len(kept) < self._size or drawn < -kept[0][0]:
+                yield place, drawn
 
     def add(self, kind: str, name: str, draw: int, row: Row) -> None:
         """Takes a row in; the last one with the highest draw goes if there are too many."""
         kept = self._kept.setdefault((kind, name), [])
         self._count += 1  # so that rows themselves are never compared
-        push = heapq.heappushpop if len(kept) == SAMPLE_SIZE else heapq.heappush
+        push = heapq.heappushpop if len(kept) == self._size else heapq.heappush
         push(kept, (-draw, -self._count, row))
 
     def samples(self) -> list[Sample]:
@@ -63,6 +72,11 @@ class Sampler:
             for (kind, name), kept in sorted(self._kept.items())
             for draw, _, row in sorted(kept, reverse=True)
         ]
+
+
+def size_in_unit(units: int) -> int:
+    """Returns how many rows of a kind and name one of so many units keeps."""
+    return min(SAMPLE_SIZE, 1 + _SURPLUS * SAMPLE_SIZE // max(1, units))
 
 
 def merge_samples(samples: Iterable[Sample]) -> list[Sample]:
@@ -104,19 +118,40 @@ def describe_edit(before: str, spans: Sequence[Span]) -> Row:
     return {"before": before[start:end], "spans": shown}
 
 
+def describe_difference(before: str, after: str) -> Row:
+    """Returns what `describe_edit` does, where an edit left the beginning and the end as they were.
+
+    What stands between the longest common beginning and the longest common end is the edit.
+    """
+    start = _count_common(before, after)
+    rest = min(len(before), len(after)) - start
+    ends = [text[len(text) - rest :][::-1] for text in (before, after)]
+    end = _count_common(*ends)
+    return describe_edit(before, [(start, len(before) - end, after[start : len(after) - end])])
+
+
+def _count_common(some: str, other: str) -> int:
+    """Returns how many characters two texts have in common at their beginnings."""
+    pairs = enumerate(zip(some, other, strict=False))
+    shorter = min(len(some), len(other))
+    return next((place for place, (one, two) in pairs if one != two), shorter)
+
+
 def describe_text(text: str) -> Row:
     """Returns the beginning of a text, and its length."""
     return {"text": text[:_EXCERPT_CHARS], "chars": len(text)}
 
 
-def _draw(kind: str, name: str, document: int) -> int:
-    """Mixes a document number with a salt (the finaliser of SplitMix64, Steele et al. 2014)."""
-    mixed = document ^ _salt(kind, name)
-    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & _MASK
-    mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & _MASK
-    return mixed ^ mixed >> 31
+def _draw(kind: str, name: str, documents: Sequence[int]) -> list[int]:
+    """Mixes document numbers with a salt (the finaliser of SplitMix64, Steele et al. 2014)."""
+    mixed = np.array(documents, np.uint64) ^ np.uint64(_salt(kind, name))
+    mixed = (mixed ^ mixed >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ mixed >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return (mixed ^ mixed >> np.uint64(31)).tolist()
 
 
 @lru_cache
 def _salt(kind: str, name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{kind} {name}".encode(), digest_size=8).digest())
+    return int.from_bytes(
+        hashlib.blake2b(f"{kind} {name}".encode(), digest_size=8).digest(), "little"
+    )

@@ -3,18 +3,24 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
-from itertools import chain, pairwise
+from itertools import chain, count, pairwise
 from pathlib import Path
+from pkgutil import resolve_name
 
+import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from benchmarks import corpus, memory, plot, run, steps, usual_recipe
+from benchmarks import corpus, memory, near_duplicates, plot, proof, run, steps, usual_recipe
 from benchmarks import figures as figures_module
 from benchmarks.corpus import multiply_corpus, rewrite_window
 from benchmarks.figures import Figures, Ratio, derive_ratios
 from benchmarks.memory import Usage, measure
-from benchmarks.steps import StepCosts, measure_steps
+from benchmarks.proof import ExpectedDocument, find_faults, match_sequences
+from benchmarks.steps import Clock, StepCosts, measure_steps
 from benchmarks.usual_recipe import RecipeResult, run_usual_recipe, split_into_sentences
+from pipeline import dedup
 from pipeline.blocks import BlockWriter, encode_row, read_rows
 from pipeline.config import DocumentsConfig
 from pipeline.corpora import CORPORA, Line, parse_line
@@ -22,6 +28,7 @@ from pipeline.errors import UsageError
 from pipeline.inputs import find_inputs
 from pipeline.layout import Layout
 from pipeline.manifest import Manifest
+from pipeline.near_duplicates import jaccard as exact_similarity
 from pipeline.reading import open_decompressed
 from pipeline.records import Document
 from pipeline.run import RunOptions
@@ -30,7 +37,8 @@ from tfrecords_schema.framing import read_records
 from vocab.counting import TokenCounts
 from vocab.selection import select_tokens
 from vocab.special_tokens import SPECIAL_TOKENS
-from vocab.vocab_file import format_vocab
+from vocab.tokenizer import Tokenizer
+from vocab.vocab_file import format_vocab, parse_vocab
 
 ROOT = Path(__file__).parent.parent
 COPIES = 3
@@ -219,7 +227,8 @@ def copies_of(folder, source):
 
 def texts_of(lines, layout):
     read = (parse_line(line, layout) for line in lines)
-    return [line.text for line in read if isinstance(line, Line) and line.text]
+    joined = ("\n".join(filter(None, line.values)) for line in read if isinstance(line, Line))
+    return [text for text in joined if text]
 
 
 def test_multiplied_corpus_has_every_line_in_every_copy(bundled_corpus, multiplied):
@@ -493,6 +502,75 @@ def test_memory_command_explains_itself(argv, capsys):
     assert "python -m benchmarks.memory -- command" in capsys.readouterr().err
 
 
+# --- The clock ---
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock of CPU time that goes on by a second whenever it is looked at."""
+    ticks = count()
+    monkeypatch.setattr(steps.time, "process_time", lambda: next(ticks))
+    return Clock(["outer", "inner", "other", steps.KEYS, steps.NEAR])
+
+
+def charges(clock):
+    return {step: seconds for step, seconds in clock.seconds.items() if seconds}
+
+
+def test_clock_charges_a_nested_step_to_nothing_else(clock):
+    with clock.charge("outer"), clock.charge("inner"):
+        pass
+    assert charges(clock) == {"outer": 2, "inner": 1}
+
+
+def test_clock_charges_nothing_outside(clock):
+    for _ in range(2):
+        with clock.charge("outer"):
+            pass
+        steps.time.process_time()
+    assert charges(clock) == {"outer": 2}
+
+
+def test_clock_charges_a_step_that_fails(clock):
+    with clock.charge("outer"):
+        with pytest.raises(KeyError), clock.charge("inner"):
+            raise KeyError
+        with clock.charge("other"):
+            pass
+    assert charges(clock) == {"outer": 3, "inner": 1, "other": 1}
+
+
+def test_charging_passes_arguments_and_result_on(clock):
+    assert clock.charging("outer", sorted)([1, 3, 2], reverse=True) == [3, 2, 1]
+    assert charges(clock) == {"outer": 1}
+
+
+def test_charging_each_charges_only_what_making_a_value_takes(clock):
+    def make(*values):
+        for value in values:
+            with clock.charge("inner"):
+                pass
+            yield value
+
+    made = []
+    for value in clock.charging_each("outer", make)([], [1], "two"):
+        with clock.charge("other"):
+            made.append(value)
+    assert made == [[], [1], "two"]
+    # Three values, and once that there is none; a value is two stretches around the inner step.
+    assert charges(clock) == {"outer": 3 * 2 + 1, "inner": 3, "other": 3}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "step"),
+    [(dedup.BAND, steps.NEAR), (dedup.KEY, steps.KEYS), (dedup.PARAGRAPH, steps.KEYS)],
+)
+def test_keys_of_signatures_count_as_near_duplicates(clock, dtype, step):
+    records = np.zeros(3, dtype)
+    assert steps._pack_keys_on(clock)(records) == dedup.pack_key_file(records)
+    assert charges(clock) == {step: 1}
+
+
 # --- Steps ---
 
 
@@ -507,6 +585,18 @@ def measured(bundled_corpus, whole_vocab, tmp_path_factory):
     """What the steps took for the bundled corpus, and where they wrote to."""
     folder = tmp_path_factory.mktemp("steps")
     return measure_steps(str(bundled_corpus), whole_vocab, str(folder)), folder
+
+
+REPLACED = (
+    *(*steps._CALLS, *steps._YIELDS, "pipeline.dedup.pack_key_file"),
+    *("pipeline.stages.finish.read_row_lines", "pipeline.instances.measure_words"),
+    "pipeline.instances._write_masked",
+)
+
+
+@pytest.mark.parametrize("name", REPLACED)
+def test_steps_put_back_what_they_replace(measured, name):
+    assert resolve_name(name).__module__ != "benchmarks.steps"
 
 
 def test_steps_all_take_time(measured):
@@ -524,12 +614,13 @@ def test_steps_account_for_all_kept_text(measured):
 
 
 def test_steps_account_for_all_text_read(bundled_corpus, measured):
-    texts = [
-        text
+    read = [
+        parse_line(line, CORPORA[corpus_name])
         for (corpus_name, _), lines in lines_of(bundled_corpus).items()
-        for text in texts_of(lines, CORPORA[corpus_name])
+        for line in lines
     ]
-    assert measured[0].text_read_bytes == sum(len(text.encode()) for text in texts)
+    values = [value for line in read if isinstance(line, Line) for value in line.values]
+    assert measured[0].chars_read == sum(map(len, values))
 
 
 def test_steps_count_the_sequences_they_write(measured):
@@ -548,7 +639,7 @@ def test_steps_pass_over_a_unit_that_keeps_nothing(write_lines, whole_vocab, tmp
     costs = measure_steps(str(source), whole_vocab, str(tmp_path / "steps"))
     assert costs.documents == 1
     assert costs.text_bytes == len("今天下雨，明天也下雨。".encode())
-    assert costs.text_read_bytes == costs.text_bytes + len("短".encode())
+    assert costs.chars_read == len("今天下雨，明天也下雨。") + len("短")
     assert costs.sequences == {128: 1, 512: 1}
 
 
@@ -586,11 +677,201 @@ def data_below(folder):
     return contents
 
 
+# --- Near-duplicates ---
+
+SENTENCE = "今天我们去山里看花，路上的人很多，天气也很好。"
+
+
+def long_text(number):
+    """A text that is kept and has other n-grams than that of another number."""
+    chars = [chr(ord("一") + number * 300 + place) for place in range(250)]
+    return "".join(f"{char}。" if place % 10 == 9 else char for place, char in enumerate(chars))
+
+
+def test_documents_for_near_duplicates_are_cleaned_and_kept_ones_once(write_lines):
+    html = long_text(1)[:-1] + "<br>" + SENTENCE
+    write_lines("a_valid.jsonl", [{"text": long_text(0)}])
+    lines = [{"text": text} for text in (long_text(0), html, SENTENCE, "好" * 300, long_text(0))]
+    source = write_lines("b_train.jsonl", [*lines, b"{broken"])
+    assert near_duplicates.read_documents(str(source)) == [
+        ("plain", "train", long_text(0)),
+        ("plain", "train", long_text(1)[:-1] + "\n" + SENTENCE),
+    ]
+
+
+def test_edited_pairs_know_their_exact_similarity():
+    texts = [long_text(number) for number in range(60)]
+    made = list(near_duplicates.make_pairs(texts, 20, seed=3))
+    assert len({pair.text for pair in made}) == len(made) > 10
+    for pair in made:
+        assert pair.text in texts
+        assert pair.similarity == exact_similarity(pair.text, pair.edited)
+        assert 0.5 <= pair.similarity <= 1
+    assert made == list(near_duplicates.make_pairs(texts, 20, seed=3))
+
+
+def test_recall_of_equal_texts_is_whole_and_of_strangers_none(capsys):
+    same = [
+        near_duplicates.Pair(long_text(number), long_text(number), similarity)
+        for number, similarity in enumerate([0.86, 0.97, 1.0])
+    ]
+    assert near_duplicates.measure_recall(same)
+    strangers = [near_duplicates.Pair(long_text(8), long_text(9), 0.86)]
+    assert not near_duplicates.measure_recall([*same, *strangers])
+    assert not near_duplicates.measure_recall([same[0]._replace(similarity=0.97)])
+    assert "dropped below 0.7: 0" in capsys.readouterr().out
+
+
+# --- Proof ---
+
+
+@pytest.mark.parametrize(
+    ("text", "chars"),
+    [
+        ("", 0),
+        ("今天 it's\n8点", 8),
+        ("e\u0301é", 2),
+        ("\u0301\u200b\ufffd\x00\u3000\u2028", 0),
+        ("한İ🙂ﬁ", 4),
+    ],
+)
+def test_proof_counts_the_characters_under_tokens(text, chars):
+    assert proof.count_chars_of_tokens(text) == chars
+
+
+@given(st.text() | st.text("a1今。 \n\u0301\u200b\ufffd한🙂Σ", max_size=30))
+@example("\u0345\u1e9b\u0323")
+def test_proof_counts_what_the_tokenizer_says(text):
+    tokens = tokenizer_of_letters().tokenize(text, np.array([len(text)]))
+    assert proof.count_chars_of_tokens(text) == tokens.fates.in_tokens
+
+
+def tokenizer_of_letters():
+    return Tokenizer(parse_vocab(format_vocab([*SPECIAL_TOKENS, *LETTERS]), "vocab.txt"))
+
+
+def expected(tokens, starts, corpus_name="plain", chars=0):
+    begins = np.array([start == "|" for start in starts])
+    return ExpectedDocument(corpus_name, "train", chars, np.array(tokens), begins)
+
+
+def sequences_of(*rows):
+    """Rows of ids, 0 behind them, and where units begin: at [CLS], [SEP] and odd ids."""
+    width = max(map(len, rows)) + 2
+    ids = np.array([[101, *row, 102, *[0] * (width - 2 - len(row))] for row in rows])
+    return ids, (ids % 2 == 1) | (ids == 102)
+
+
+DOCUMENTS = [
+    expected([201, 202, 203], "|.|", chars=5),
+    expected([205, 207, 209, 210], "|||.", "wiki2019zh", chars=4),
+]
+
+
+def test_proof_finds_every_token_whatever_the_order_of_sequences():
+    matched = match_sequences(DOCUMENTS, *sequences_of([205, 207, 209, 210], [201, 202, 203]))
+    assert matched == (7, {("plain", "train"): 5, ("wiki2019zh", "train"): 4})
+    joined = sequences_of([209, 210], [201, 202, 203, 102, 205, 207])
+    assert match_sequences(DOCUMENTS, *joined).tokens == 7
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        ([[201, 202, 203]], "token 4 of the shard"),
+        ([[201, 202, 203], [205, 207, 209, 211]], "token 4 of the shard"),
+        ([[201, 202, 203], [205, 207, 209], [210]], "token 7 of the shard"),
+        ([[201, 202, 203], [205, 207, 209, 210], [201]], "1 sequences hold tokens"),
+    ],
+)
+def test_proof_finds_tokens_that_are_missing_changed_cut_or_doubled(rows, fault):
+    with pytest.raises(SystemExit, match=fault):
+        match_sequences(DOCUMENTS, *sequences_of(*rows))
+
+
+BALANCED = {
+    "read": 100,
+    "added": {"field_joiner": 3},
+    "removed": {"strip_markup": 10, "spaces": 1},
+    "rejected": {"too_short": 20},
+    "duplicates": {"exact": 5, "near": 4, "paragraph": 3},
+    "kept": 60,
+    "in_instances": {"128": 50, "512": 50},
+    "white_space": 8,
+    "dropped_by_tokenizer": 2,
+}
+FOUND = {128: {("plain", "train"): 50}, 512: {("plain", "train"): 50}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "faults"),
+    [
+        ({}, []),
+        ({"read": 101}, ["plain, train: 104 characters came, 103 went"]),
+        ({"removed": {"spaces": 10}}, ["plain, train: 103 characters came, 102 went"]),
+        (
+            {"white_space": 9},
+            [
+                "plain, train, length 128: 60 characters were kept, 61 became something",
+                "plain, train, length 512: 60 characters were kept, 61 became something",
+            ],
+        ),
+        (
+            {"in_instances": {"128": 50, "512": 51}, "white_space": 8},
+            [
+                "plain, train, length 512: 60 characters were kept, 61 became something",
+                "plain, train, length 512: 51 characters are said to be in instances, 50 are",
+            ],
+        ),
+        (
+            {"in_instances": {"128": 51, "512": 51}, "white_space": 7},
+            [
+                "plain, train, length 128: 51 characters are said to be in instances, 50 are",
+                "plain, train, length 512: 51 characters are said to be in instances, 50 are",
+            ],
+        ),
+    ],
+)
+def test_proof_finds_what_is_wrong_with_a_ledger(changed, faults):
+    assert list(find_faults({"plain": {"train": BALANCED | changed}}, FOUND)) == faults
+
+
+def test_proof_misses_what_the_ledger_has_not():
+    assert list(find_faults({}, FOUND)) == ["plain, train: is in shards, but not in the ledger"]
+
+
+@pytest.mark.slow
+def test_proof_holds_for_a_run_and_not_for_a_wrong_ledger(
+    bundled_corpus, whole_vocab, tmp_path, capsys
+):
+    vocab_path, output_dir = tmp_path / "vocab.txt", tmp_path / "run"
+    vocab_path.write_bytes(whole_vocab)
+    run_pipeline(
+        RunOptions(
+            input_dir=str(bundled_corpus),
+            output_dir=str(output_dir),
+            vocab=str(vocab_path),
+            quiet=True,
+        )
+    )
+    assert proof.prove(str(output_dir))
+    assert "ledger:\n  balances" in capsys.readouterr().out
+    path = output_dir / "ledger.json"
+    fields = json.loads(path.read_text())
+    accounts = fields["corpora"]["wiki2019zh"]["train"]
+    accounts["in_instances"] = {key: n + 1 for key, n in accounts["in_instances"].items()}
+    accounts["white_space"] -= 1
+    path.write_text(json.dumps(fields))
+    assert not proof.prove(str(output_dir))
+    assert "wiki2019zh, train, length 128: " in capsys.readouterr().out
+
+
 # --- Ratios ---
 
 STEP_SECONDS = {
     **dict.fromkeys(steps.DOCUMENT_STEPS, 1.0),
-    **dict(segment=2.0, tokenize=1.0, pack=0.25, mask=0.25, encode=0.25, write=0.25),
+    **dict.fromkeys(steps.INSTANCE_STEPS, 0.25),
+    **{steps.NEAR: 1.5, steps.SEGMENT: 2.0, steps.TOKENIZE: 1.0},
 }
 
 
@@ -641,6 +922,7 @@ def figures():
         Ratio("MB of text per core-second, 2 workers", 2.5, 3.4),
         Ratio("speed / speed of rjieba alone", 0.2, 0.25),
         Ratio("time of tokenize to write / time of rjieba alone", 0.5, None, 1),
+        Ratio("time of near-duplicates / time of a whole run", 0.075, None, 0.1),
         Ratio("10 maskings: MB of text per core-second", 2.0, 0.8),
         Ratio("speed / speed of the usual recipe (jieba)", 25.0, 20),
         Ratio("10 maskings: speed / speed of the usual recipe (jieba)", 100.0, 40),
@@ -662,7 +944,7 @@ def test_derive_ratios_is_exact(figures, ratio):
 
 
 def test_derive_ratios_has_no_others(figures):
-    assert len(derive_ratios(figures)) == 18
+    assert len(derive_ratios(figures)) == 19
 
 
 @pytest.mark.parametrize(
@@ -677,7 +959,7 @@ def test_tables_show_runs_steps_and_bounds(figures):
     shown = [" ".join(line.split()) for line in figures_module.format_figures(figures).splitlines()]
     assert "1 worker 20.00 20.00 1.80 5.00" in shown
     assert "segment 2.00 20.0 10.0%" in shown
-    assert "rest: start, Beam, reading back 11.00 110.0 55.0%" in shown
+    assert "rest: start, Beam, report 6.00 60.0 30.0%" in shown
     assert "usual recipe (jieba) 5,000" in shown
     assert "wall time of 2 workers / wall time of 1 0.5 <= 0.58 holds" in shown
     assert "plan / run: CPU seconds 0.75 >= 0.8, <= 1.2 DOES NOT HOLD" in shown
@@ -692,14 +974,14 @@ def test_results_hold_figures_and_machine_and_no_path(figures):
     }
     assert set(results["machine"]) == {"cpu", "cores", "memory_bytes", "load_before"}
     assert results["text"] == {
-        "read_bytes": 120_000_000,
+        "chars_read": 120_000_000,
         "kept_bytes": 100_000_000,
         "documents_read": 60,
         "documents_kept": 50,
         "sequences": {"128": 70, "512": 17},
     }
     assert results["cpu_seconds_per_mb"]["whole run, 1 worker"] == 0.2
-    assert results["cpu_seconds_per_mb"]["rest"] == pytest.approx(0.11)
+    assert results["cpu_seconds_per_mb"]["rest"] == pytest.approx(0.06)
     assert results["measured"]["runs"]["1 worker"]["cpu_seconds"] == [10, 20, 60]
     assert len(results["measured"]["steps"]) == 3
     assert str(ROOT) not in text

@@ -367,7 +367,7 @@ def test_instances_refuse_settings_that_made_no_documents(capsys, tmp_path, voca
     out = f"--output_dir={tmp_path}/out"
     assert call(capsys, "documents", f"--input_dir={folder}", out)[0] == 0
     code, said = call(capsys, "instances", out, f"--vocab={vocab}", "--dedup=none")
-    assert code == 2 and "was made with dedup exact" in said
+    assert code == 2 and "was made with dedup near" in said
     code, said = call(capsys, "instances", out, f"--vocab={vocab}", f"--input_dir={folder}")
     assert code == 2 and "--input_dir is not read by the stage instances" in said
     assert call(capsys, "instances", out, f"--vocab={vocab}")[0] == 0

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 
@@ -16,6 +17,14 @@ from pipeline.config import MIN_CHARS, DocumentsConfig, InstancesConfig, describ
         (DocumentsConfig, "held_out_fraction", float("nan")),
         (DocumentsConfig, "min_chinese_fraction", -0.001),
         (DocumentsConfig, "min_chinese_fraction", 1.001),
+        (DocumentsConfig, "max_digit_sign_fraction", 1.001),
+        (DocumentsConfig, "max_repeated_ngram_fraction", -0.001),
+        (DocumentsConfig, "max_repeated_line_fraction", float("nan")),
+        (DocumentsConfig, "max_mojibake_fraction", 1.001),
+        (DocumentsConfig, "script", "traditional"),
+        (DocumentsConfig, "blocklist", ("甲", "")),
+        (DocumentsConfig, "min_paragraph_chars", 0),
+        (DocumentsConfig, "min_chars", dict.fromkeys(MIN_CHARS, 0)),
         (DocumentsConfig, "min_chars", {}),
         (DocumentsConfig, "min_chars", {**MIN_CHARS, "weibo": 3}),
         (DocumentsConfig, "min_chars", {"plain": 3}),
@@ -49,6 +58,15 @@ def test_config_refuses_bad_value_and_names_field_and_value(config, field, value
         (DocumentsConfig, "min_chinese_fraction", 0),
         (DocumentsConfig, "min_chinese_fraction", 1),
         (DocumentsConfig, "min_chars", dict.fromkeys(MIN_CHARS, 1)),
+        (DocumentsConfig, "max_digit_sign_fraction", 0),
+        (DocumentsConfig, "max_repeated_ngram_fraction", 1),
+        (DocumentsConfig, "max_repeated_line_fraction", 0),
+        (DocumentsConfig, "max_mojibake_fraction", 1),
+        (DocumentsConfig, "script", "keep"),
+        (DocumentsConfig, "script", "simplified"),
+        (DocumentsConfig, "blocklist", ()),
+        (DocumentsConfig, "min_paragraph_chars", 1),
+        (DocumentsConfig, "dedup", "near"),
         (DocumentsConfig, "dedup", "exact"),
         (DocumentsConfig, "dedup", "none"),
         (InstancesConfig, "seed", 0),
@@ -82,7 +100,16 @@ def test_describe_returns_the_fields_of_all_configs():
         "held_out_fraction": 0.01,
         "min_chars": MIN_CHARS,
         "min_chinese_fraction": 0.2,
-        "dedup": "exact",
+        "max_digit_sign_fraction": 0.6,
+        "max_repeated_ngram_fraction": 0.5,
+        "max_repeated_line_fraction": 0.3,
+        "max_mojibake_fraction": 0.05,
+        "rules_off": [],
+        "mask_personal_data": False,
+        "script": "keep",
+        "blocklist": [],
+        "dedup": "near",
+        "min_paragraph_chars": 50,
         "seed": 7,
         "shard_text_bytes": 33_554_432,
         "segmenter": "rjieba",
@@ -113,7 +140,17 @@ def test_digest_ignores_the_order_of_fields():
         DocumentsConfig(held_out_fraction=0.02),
         DocumentsConfig(min_chars={**MIN_CHARS, "plain": 9}),
         DocumentsConfig(min_chinese_fraction=0.3),
+        DocumentsConfig(max_digit_sign_fraction=0.7),
+        DocumentsConfig(max_repeated_ngram_fraction=0.7),
+        DocumentsConfig(max_repeated_line_fraction=0.7),
+        DocumentsConfig(max_mojibake_fraction=0.7),
+        DocumentsConfig(rules_off=("white_space",)),
+        DocumentsConfig(mask_personal_data=True),
+        DocumentsConfig(script="simplified"),
+        DocumentsConfig(blocklist=("甲",)),
         DocumentsConfig(dedup="none"),
+        DocumentsConfig(dedup="exact"),
+        DocumentsConfig(min_paragraph_chars=51),
         InstancesConfig(seed=1),
         InstancesConfig(shard_text_bytes=1),
         InstancesConfig(segmenter="jieba"),
@@ -123,3 +160,36 @@ def test_digest_ignores_the_order_of_fields():
 )
 def test_digest_changes_with_every_field(config):
     assert digest(describe(config)) != digest(describe(type(config)()))
+
+
+def test_digest_changes_with_every_field_of_a_config():
+    """The list above names them all."""
+    (changed,) = [
+        mark.args[1]
+        for mark in test_digest_changes_with_every_field.pytestmark
+        if mark.name == "parametrize"
+    ]
+    for config in (DocumentsConfig, InstancesConfig):
+        names = {
+            field.name
+            for field in dataclasses.fields(config)
+            for other in changed
+            if isinstance(other, config)
+            and getattr(other, field.name) != getattr(config(), field.name)
+        }
+        assert names == {field.name for field in dataclasses.fields(config)}
+
+
+def test_describe_of_a_blocklist_is_a_digest_that_tells_lists_apart():
+    first, second, third = (
+        describe(DocumentsConfig(blocklist=words))["blocklist"]
+        for words in (("甲", "乙"), ("甲", "丙"), ("甲乙",))
+    )
+    assert len({*first, *second, *third}) == 3
+    assert first[0].startswith("2 words, ") and third[0].startswith("1 words, ")
+    assert "甲" not in first[0]
+
+
+def test_describe_survives_json():
+    fields = describe(DocumentsConfig(rules_off=("white_space",), blocklist=("甲",)))
+    assert json.loads(json.dumps(fields)) == fields

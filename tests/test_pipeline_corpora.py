@@ -147,29 +147,52 @@ def test_normalise_name_keeps_what_names_a_file_wherever_it_lies(path, corpus, e
 @pytest.mark.parametrize(
     ("corpus", "expected"),
     [
-        ("wiki2019zh", Line("53", "经济学\n\n经济学是一门…")),
-        ("news2016zh", Line("610130831", "题\n述\n文")),
-        ("baike2018qa", Line("qid_2540946131115409959", "题\n述\n答")),
-        ("webtext2019zh", Line("65618973-724331", "题\n述\n文")),
-        ("translation2019zh", Line("", "文")),
-        ("plain", Line("", "文")),
+        ("wiki2019zh", Line("53", ["经济学\n\n经济学是一门…"], {"title": "经济学"})),
+        ("news2016zh", Line("610130831", ["题", "述", "文"], {})),
+        ("baike2018qa", Line("qid_2540946131115409959", ["题", "述", "答"], {})),
+        ("webtext2019zh", Line("65618973-724331", ["题", "述", "文"], {})),
+        ("translation2019zh", Line("", ["文"], {"english": "text"})),
+        ("plain", Line("", ["文"], {})),
     ],
 )
-def test_parse_line_joins_text_fields_of_every_corpus_in_order(corpus, expected):
+def test_parse_line_reads_text_and_aid_fields_of_every_corpus_in_order(corpus, expected):
     assert parse_line(line_of(corpus), CORPORA[corpus]) == expected
 
 
 def test_parse_line_takes_fields_in_the_order_of_the_corpus_not_of_the_line():
     line = json.dumps(dict(reversed(RECORDS["news2016zh"].items()))).encode()
-    assert parse_line(line, CORPORA["news2016zh"]) == Line("610130831", "题\n述\n文")
+    assert parse_line(line, CORPORA["news2016zh"]) == Line(*("610130831", ["题", "述", "文"], {}))
 
 
 @pytest.mark.parametrize(
-    ("changes", "text"),
-    [({"desc": ""}, "题\n文"), ({"title": "", "desc": ""}, "文"), ({"desc": " "}, "题\n \n文")],
+    ("changes", "values"),
+    [
+        ({"desc": ""}, ["题", "", "文"]),
+        ({"title": "", "desc": ""}, ["", "", "文"]),
+        ({"desc": " "}, ["题", " ", "文"]),
+    ],
 )
-def test_parse_line_leaves_out_empty_fields(changes, text):
-    assert parse_line(line_of("news2016zh", **changes), CORPORA["news2016zh"]).text == text
+def test_parse_line_keeps_the_places_of_empty_fields(changes, values):
+    assert parse_line(line_of("news2016zh", **changes), CORPORA["news2016zh"]).values == values
+
+
+@pytest.mark.parametrize(
+    ("corpus", "field"),
+    [(corpus.name, field) for corpus in CORPORA.values() for field in corpus.aid_fields],
+)
+@pytest.mark.parametrize("value", [None, 17, ["经济学"]])
+def test_parse_line_takes_only_texts_as_aids_and_needs_none(corpus, field, value):
+    expected = parse_line(line_of(corpus), CORPORA[corpus])._replace(aids={})
+    assert parse_line(line_of(corpus, **{field: value}), CORPORA[corpus]) == expected
+    assert parse_line(line_without(corpus, field), CORPORA[corpus]) == expected
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_every_documented_key_is_text_or_aid_or_id_or_not_read(corpus):
+    layout = CORPORA[corpus]
+    known = [*layout.text_fields, *layout.aid_fields, *layout.id_fields, *layout.not_read]
+    assert sorted(known) == sorted(set(known))
+    assert set(RECORDS[corpus]) <= set(known)
 
 
 @pytest.mark.parametrize(
@@ -181,23 +204,25 @@ def test_parse_line_leaves_out_empty_fields(changes, text):
     ],
 )
 def test_parse_line_of_plain_lines_takes_the_id_that_is_there(record, upstream_id):
-    assert parse_line(json.dumps(record).encode(), CORPORA["plain"]) == Line(upstream_id, "文")
+    assert parse_line(json.dumps(record).encode(), CORPORA["plain"]) == Line(
+        upstream_id, ["文"], {}
+    )
 
 
 def test_parse_line_of_empty_text_is_an_empty_text():
-    assert parse_line(b'{"text": ""}', CORPORA["plain"]) == Line("", "")
+    assert parse_line(b'{"text": ""}', CORPORA["plain"]) == Line("", [""], {})
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
 def test_parse_line_takes_line_with_or_without_its_end(end):
-    assert parse_line(b' {"text": "a"} ' + end, CORPORA["plain"]) == Line("", "a")
+    assert parse_line(b' {"text": "a"} ' + end, CORPORA["plain"]) == Line("", ["a"], {})
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(), st.booleans())
 def test_parse_line_returns_any_text_exactly(text, ascii_only):
     line = json.dumps({"text": text}, ensure_ascii=ascii_only).encode()
-    assert parse_line(line, CORPORA["plain"]) == Line("", text)
+    assert parse_line(line, CORPORA["plain"]) == Line("", [text], {})
 
 
 DEEP = 100_000
@@ -283,4 +308,4 @@ def test_parse_line_needs_no_other_field(corpus, field, upstream_id):
     ],
 )
 def test_parse_line_reads_escapes_as_json_means_them(line, text):
-    assert parse_line(line, CORPORA["plain"]) == Line("", text)
+    assert parse_line(line, CORPORA["plain"]) == Line("", [text], {})

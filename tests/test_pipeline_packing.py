@@ -1,11 +1,18 @@
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.packing import TokenStream, join_documents, join_streams, pack_stream
+from pipeline.packing import (
+    Packing,
+    TokenStream,
+    ends_in_joined,
+    join_documents,
+    join_streams,
+    pack_stream,
+)
 from vocab.special_tokens import CLS_ID, PAD_ID, SEP_ID, UNK_ID
 
 FIRST_ID = 106
@@ -213,6 +220,69 @@ def test_begins_and_lengths_say_where_in_the_stream_each_sequence_lies(corpus, m
     assert (stream.ids[ends[:-1][gaps == 1]] == SEP_ID).all()
 
 
+@settings(max_examples=100, deadline=None)
+@given(corpora, st.sampled_from(LENGTHS))
+def test_no_token_is_misplaced(corpus, max_seq_length):
+    misplaced = pack_stream(stream_of(corpus), max_seq_length).misplaced_tokens()
+    assert (misplaced.tolist(), misplaced.dtype) == ([], np.int64)
+
+
+def cut_stream(ids, cuts):
+    """A packing of some tokens with given (begin, end) of each sequence."""
+    stream = TokenStream(np.array(ids, np.uint16), np.ones(len(ids), np.bool_))
+    begins, ends = np.array(cuts, np.int64).reshape(-1, 2).T
+    return Packing(stream, begins, ends, 16)
+
+
+def find_misplaced_plainly(ids, cuts):
+    return [
+        place
+        for place, token_id in enumerate(ids)
+        if token_id != SEP_ID and sum(begin <= place < end for begin, end in cuts) != 1
+    ]
+
+
+@st.composite
+def faulty_cuts(draw):
+    """Tokens and sequences that leave some out or overlap with the next by up to 4."""
+    ids = draw(st.lists(st.sampled_from([SEP_ID, 200]), min_size=4, max_size=60))
+    jitter = st.integers(-2, 2)
+    bounds = [0, *range(6, len(ids) - 4, 6), len(ids)]
+    cuts = [
+        (max(0, begin + draw(jitter)), min(len(ids), end + draw(jitter)))
+        for begin, end in pairwise(bounds)
+    ]
+    return ids, cuts
+
+
+@settings(max_examples=200, deadline=None)
+@given(faulty_cuts())
+def test_misplaced_tokens_are_those_in_no_sequence_or_two(faulty):
+    ids, cuts = faulty
+    misplaced = cut_stream(ids, cuts).misplaced_tokens()
+    assert misplaced.tolist() == find_misplaced_plainly(ids, cuts)
+
+
+@pytest.mark.parametrize(
+    ("cuts", "misplaced"),
+    [
+        ([(0, 3), (4, 7)], []),
+        # The separator in between is in both, or in the first.
+        ([(0, 4), (3, 7)], []),
+        ([(0, 4), (4, 7)], []),
+        ([(0, 2), (4, 7)], [2]),
+        ([(0, 3), (5, 7)], [4]),
+        ([(0, 5), (3, 7)], [4]),
+        ([(1, 3), (4, 6)], [0, 6]),
+        ([(0, 7)], []),
+        ([], [0, 1, 2, 4, 5, 6]),
+    ],
+)
+def test_misplaced_tokens_of_known_cuts(cuts, misplaced):
+    ids = [200, 201, 202, SEP_ID, 203, 204, 205]
+    assert cut_stream(ids, cuts).misplaced_tokens().tolist() == misplaced
+
+
 def test_fill_does_not_write_into_the_stream_or_into_what_it_gave_before():
     stream = stream_of([[[200, 201], [202]], [[203]]])
     ids, starts = stream.ids.copy(), stream.unit_starts.copy()
@@ -293,3 +363,27 @@ def test_join_streams_separates_streams_once_and_skips_empty_ones():
     joined = join_streams([empty, first, empty, empty, second, empty])
     assert joined.ids.tolist() == [200, 201, SEP_ID, 202]
     assert joined.unit_starts.tolist() == [True, False, True, True]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(corpora, max_size=6))
+def test_ends_in_joined_are_the_lengths_of_the_first_streams_joined(parts):
+    streams = [stream_of(part) for part in parts]
+    assert ends_in_joined([len(stream.ids) for stream in streams]) == [
+        len(join_streams(streams[: count + 1]).ids) for count in range(len(streams))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "ends"),
+    [
+        ([], []),
+        ([0, 0], [0, 0]),
+        ([3], [3]),
+        ([3, 2], [3, 6]),
+        ([0, 3, 0, 0, 2, 0], [0, 3, 3, 3, 6, 6]),
+        ([1, 1, 1], [1, 3, 5]),
+    ],
+)
+def test_ends_in_joined_count_separators_between_streams_that_hold_any_token(lengths, ends):
+    assert ends_in_joined(lengths) == ends

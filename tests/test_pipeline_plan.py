@@ -11,8 +11,8 @@ from pipeline.cli import main
 from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.errors import BrokenFileError
 from pipeline.inputs import find_inputs
+from pipeline.ledger import KEPT, READ
 from pipeline.manifest import parse_manifest
-from pipeline.records import KEPT, READ
 from pipeline.table import format_forecast
 from pipeline.units import MIN_TRAINING_SHARDS
 from vocab.counting import TokenCounts
@@ -115,9 +115,9 @@ def test_large_file_is_looked_at_in_places_spread_over_it(tmp_path, monkeypatch)
     make = plan._Sample.make_documents
 
     def make_and_look(sample, group, wanted):
-        blocks, cost = make(sample, group, wanted)
-        seen.append(Path(sample._layout.root, "sample-0").read_text())
-        return blocks, cost
+        made = make(sample, group, wanted)
+        seen.append(Path(made.layout.root, "sample").read_text())
+        return made
 
     monkeypatch.setattr(plan._Sample, "make_documents", make_and_look)
     forecast = foresee(folder)

@@ -19,6 +19,7 @@ from pipeline.config import DocumentsConfig
 from pipeline.errors import BrokenFileError, RunError
 from pipeline.inputs import find_inputs
 from pipeline.layout import Layout
+from pipeline.ledger import DOCUMENTS, READ
 from pipeline.reading import (
     RawLine,
     Split,
@@ -27,8 +28,8 @@ from pipeline.reading import (
     read_pieces,
     split_into_chunks,
 )
-from pipeline.records import READ, TRAIN, InputFile, Skipped
-from pipeline.stages import clean_unit, split_input
+from pipeline.records import TRAIN, InputFile, Skipped
+from pipeline.stages.clean import clean_unit, split_input
 from pipeline.units import number_units, ranges_of
 
 NEWS = b'{"news_id": "1", "title": "t", "desc": "d", "source": "s", "content": "c"}\n'
@@ -510,11 +511,15 @@ def test_clean_unit_of_file_that_has_shrunk_fails_unless_it_may_be_skipped(tmp_p
     cleaned = clean_unit(units[2], config, layout, True)
     reason = "byte 25: the file ends here and had at least 30 bytes when the run began"
     assert cleaned.skipped == [Skipped("plain", TRAIN, "a.json", 20, 30, reason)]
-    # Nothing of the stretch counts as read, and finishing finds its files, all empty.
-    assert cleaned.outcomes == {}
-    assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == 4
+    # Nothing of the stretch counts as read, and later stages find its files, all empty.
+    assert cleaned.ledger == {} and cleaned.samples == []
+    paths = layout.cleaned, layout.cleaned_rejected, layout.sizes, layout.frames
+    keys = layout.keys, layout.bands, layout.paragraphs
+    assert {str(path) for path in (tmp_path / "out").rglob("*") if path.is_file()} == {
+        path(units[2].number, units[2].total) for path in (*paths, *keys)
+    }
     whole = clean_unit(units[1], config, layout, True)
-    assert whole.skipped == [] and whole.outcomes["plain", TRAIN, READ] == 1
+    assert whole.skipped == [] and whole.ledger["plain", TRAIN, DOCUMENTS, READ] == 1
 
 
 def test_file_that_has_grown_is_read_as_far_as_it_was_known(tmp_path):

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -66,10 +67,11 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def written_at(folder: Path) -> dict[str, int]:
+    """Returns when each file was written; the report is made by every run."""
     return {
         path.relative_to(folder).as_posix(): path.stat().st_mtime_ns
         for path in folder.rglob("*")
-        if path.is_file() and path.name != "run.json"
+        if path.is_file() and path.name not in ("run.json", "report.html")
     }
 
 
@@ -77,47 +79,72 @@ class Stopped(BaseException):
     """Ends a run at a chosen moment."""
 
 
-def stop_at(number: int, monkeypatch) -> None:
-    """Lets the next run end when it has finished so many files."""
-    finished = [0]
+def stop_before(pattern: str, monkeypatch) -> None:
+    """Lets the next run end when it is about to finish a file of such a name."""
     replace = os.replace
 
     def replace_or_stop(source, target):
-        finished[0] += 1
-        if finished[0] == number:
+        if fnmatch(target, f"*/out/{pattern}"):
             raise Stopped("Stopped")
         replace(source, target)
 
     monkeypatch.setattr(files.os, "replace", replace_or_stop)
 
 
+def run_and_stop(options: RunOptions, pattern: str, monkeypatch) -> None:
+    with monkeypatch.context() as patched:
+        stop_before(pattern, patched)
+        with pytest.raises((Stopped, RuntimeError), match="Stopped"):
+            run(options)
+
+
 # --- Stopped ---
 
 
-@pytest.mark.parametrize("number", [1, 2, 9, 40, 77, 110, 126, 127, 131, 150, 154, 155, 156])
-def test_stopped_run_goes_on_and_gives_the_same_bytes(options, expected, monkeypatch, number):
-    with monkeypatch.context() as patched:
-        stop_at(number, patched)
-        with pytest.raises((Stopped, RuntimeError), match="Stopped"):
-            run(options)
+MOMENTS = (
+    "run.json",
+    "work/done/split/*",
+    "work/paragraphs/part-00009-*",
+    "work/done/clean/00009.done.json",
+    "work/copies/*",
+    "work/done/verify/*",
+    "work/near_losers",
+    "work/done/repeats/*",
+    "documents/part-00005-*",
+    "rejected/part-00005-*",
+    "documents/samples.json",
+    "documents/manifest.json",
+    "vocab.txt",
+    "tfrecords/512/train-0-*",
+    "ledger.json",
+    "tfrecords/dataset_info.json",
+    "report.html",
+)
+"""Files before which a run is stopped, in the order in which they are finished."""
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_stopped_run_goes_on_and_gives_the_same_bytes(options, expected, monkeypatch, moment):
+    run_and_stop(options, moment, monkeypatch)
     run(options)
     assert digests(Path(options.output_dir)) == expected
 
 
 KILLED_AT = """
 import os, signal, sys
+from fnmatch import fnmatch
 from pipeline import beam_graph, files
 from pipeline.cli import main
 
-moment, when = int(sys.argv[1]), sys.argv[2]
-replace, finished = os.replace, [0]
+pattern, when = sys.argv[1:3]
+replace = os.replace
 
 def replace_and_die(source, target):
-    finished[0] += 1
-    if finished[0] == moment and when == "before":
+    is_moment = fnmatch(target, "*/out/" + pattern)
+    if is_moment and when == "before":
         os.kill(os.getpid(), signal.SIGKILL)
     replace(source, target)
-    if finished[0] == moment:
+    if is_moment:
         os.kill(os.getpid(), signal.SIGKILL)
 
 files.os.replace = replace_and_die
@@ -126,10 +153,17 @@ sys.exit(main(sys.argv[3:]))
 
 
 @pytest.mark.parametrize(
-    ("number", "when"), [(3, "before"), (20, "after"), (52, "before"), (57, "after")]
+    ("pattern", "when"),
+    [
+        ("work/done/split/*", "before"),
+        ("work/cleaned_rejected/part-00003-*", "after"),
+        ("work/near_losers", "after"),
+        ("documents/manifest.json", "before"),
+        ("tfrecords/dataset_info.json", "after"),
+    ],
 )
 def test_killed_process_leaves_nothing_that_the_next_run_does_not_mend(
-    bundled_corpus, vocab, tmp_path, number, when
+    bundled_corpus, vocab, tmp_path, pattern, when
 ):
     def flags(folder):
         return [
@@ -137,7 +171,7 @@ def test_killed_process_leaves_nothing_that_the_next_run_does_not_mend(
             *(f"--vocab={vocab}", "--num_workers=1", "--quiet"),
         ]
 
-    killed = subprocess.run([sys.executable, "-c", KILLED_AT, str(number), when, *flags("out")])
+    killed = subprocess.run([sys.executable, "-c", KILLED_AT, pattern, when, *flags("out")])
     assert killed.returncode == -9
     assert main(flags("out")) == 0
     assert main(flags("undisturbed")) == 0
@@ -198,10 +232,7 @@ def test_worker_that_is_killed_alone_fails_the_run_clearly_and_the_next_one_goes
 
 
 def test_next_run_says_how_many_units_were_done_before(options, monkeypatch, capsys):
-    with monkeypatch.context() as patched:
-        stop_at(120, patched)
-        with pytest.raises((Stopped, RuntimeError), match="Stopped"):
-            run(options)
+    run_and_stop(options, "rejected/part-00005-*", monkeypatch)
     done = {
         stage: len(list(Path(options.output_dir, "work/done", stage).iterdir()))
         for stage in ("split", "clean", "finish")
@@ -261,24 +292,49 @@ def test_other_seed_makes_only_the_shards_again_and_says_so(options, capsys):
         capsys.readouterr().err
     )
     after = written_at(out)
-    assert {name: time for name, time in after.items() if not name.startswith("tfrecords/")} == {
-        name: time for name, time in before.items() if not name.startswith("tfrecords/")
-    }
-    assert not {item for item in before.items() if item[0].startswith("tfrecords/")} & after.items()
+    made_again = {name for name in before if name.startswith("tfrecords/") or name == "ledger.json"}
+    assert after.keys() == before.keys()
+    assert {name for name in before if after[name] != before[name]} == made_again
+
+
+def test_other_rule_cleans_again_and_says_so(options, monkeypatch, capsys):
+    run_and_stop(options, "rejected/part-00005-*", monkeypatch)
+    out = Path(options.output_dir)
+    before = written_at(out / "work")
+    capsys.readouterr()
+    fields = vars(DOCUMENTS) | {"rules_off": ("full_width_latin",)}
+    run_and_stop(
+        RunOptions(**vars(options) | {"documents": DocumentsConfig(**fields)}),
+        *("documents/part-00000-*", monkeypatch),
+    )
+    said = capsys.readouterr().err
+    print(repr(said))
+    assert (
+        "clean: what was made is deleted, and all that follows: "
+        "rules_off ([] before, ['full_width_latin'] now)\n"
+    ) in said
+    assert "split: 11 of 11 units were done before" in said
+    assert "clean: " in said and "were done before\nclean" not in said
+    after = written_at(out / "work")
+    same = {name.split("/")[1] for name in before.keys() & after if before[name] == after[name]}
+    assert same == {"split"}
+
+
+def test_documents_made_again_leave_the_ledger_of_the_shards(options, expected):
+    run(options)
+    run(RunOptions(**vars(options) | {"stage": "documents"}))
+    assert digests(Path(options.output_dir)) == expected
 
 
 def test_other_dedup_keeps_what_was_cleaned(options, monkeypatch, capsys, bundled_corpus, tmp_path):
-    with monkeypatch.context() as patched:
-        stop_at(120, patched)
-        with pytest.raises((Stopped, RuntimeError), match="Stopped"):
-            run(options)
+    run_and_stop(options, "rejected/part-00005-*", monkeypatch)
     cleaned = len(list(Path(options.output_dir, "work/done/clean").iterdir()))
     capsys.readouterr()
     changed = DocumentsConfig(unit_bytes=20_000, block_text_bytes=2_000, dedup="none")
     run(RunOptions(**vars(options) | {"documents": changed}))
     said = capsys.readouterr().err
     assert (
-        "finish: what was made is deleted, and all that follows: dedup (exact before, none now)"
+        "finish: what was made is deleted, and all that follows: dedup (near before, none now)"
         in said
     )
     assert f"clean: {cleaned} of {cleaned} units were done before" in said
@@ -343,10 +399,8 @@ def test_run_that_was_killed_while_it_overwrote_goes_on_without_overwrite(
     tokens = select_tokens(TokenCounts.empty(), lambda words, size: [])
     other.write_bytes(format_vocab([*tokens[:-2], tokens[-1], tokens[-2]]))
     run(options_for(bundled_corpus, other, Path(options.output_dir)))
-    with monkeypatch.context() as patched:
-        stop_at(120, patched)
-        with pytest.raises((Stopped, RuntimeError), match="Stopped"):
-            run(RunOptions(**vars(options) | {"overwrite": True}))
+    overwriting = RunOptions(**vars(options) | {"overwrite": True})
+    run_and_stop(overwriting, "documents/part-00005-*", monkeypatch)
     run(options)
     assert digests(Path(options.output_dir)) == expected
 
@@ -359,17 +413,15 @@ def test_instances_follow_documents_that_were_overwritten(options, expected):
     assert digests(Path(options.output_dir)) == expected
 
 
-@pytest.mark.parametrize("number", range(1, 5))
-def test_run_stopped_around_its_vocabulary_goes_on(options, expected, monkeypatch, number):
+@pytest.mark.parametrize(
+    "moment", ["work/done/count/00003*", "work/token_counts.json.zst", "run.json", "vocab.txt"]
+)
+def test_run_stopped_around_its_vocabulary_goes_on(options, monkeypatch, moment):
     run(RunOptions(**vars(options) | {"stage": "documents"}))
-    without = {"vocab": None}
+    learning = RunOptions(**vars(options) | {"vocab": None})
     monkeypatch.setattr("pipeline.run.learn_pieces", lambda words, size: [], raising=True)
-    with monkeypatch.context() as patched:
-        parts = 16  # of documents, each with its note, before the counts
-        stop_at(1 + parts + number, patched)
-        with pytest.raises((Stopped, RuntimeError), match="Stopped"):
-            run(RunOptions(**vars(options) | without))
-    run(RunOptions(**vars(options) | without))
+    run_and_stop(learning, moment, monkeypatch)
+    run(learning)
     assert (Path(options.output_dir) / "tfrecords/dataset_info.json").exists()
 
 
@@ -417,15 +469,16 @@ def test_max_rejected_fraction_holds_for_documents_made_before(write_lines, voca
 
 
 def test_documents_that_do_not_add_up_fail_the_run(options, monkeypatch):
-    monkeypatch.setattr("pipeline.stages.KEPT", "lost")
     manifest_of = beam_graph._write_manifest
 
     def forget_one(summary, *rest):
-        summary.outcomes[next(key for key in summary.outcomes if key[2] == "lost")] -= 1
+        summary.ledger["wiki2019zh", "train", "documents", "kept"] -= 1
         manifest_of(summary, *rest)
 
     monkeypatch.setattr("pipeline.beam_graph._write_manifest", forget_one)
-    with pytest.raises(RunError, match="documents were read, but"):
+    with pytest.raises(
+        RunError, match=r"^wiki2019zh, train: 48 documents were read, but 47 kept or rejected; "
+    ):
         run(options)
     assert not Path(options.output_dir, "documents/manifest.json").exists()
 
@@ -434,7 +487,10 @@ def test_documents_that_do_not_add_up_fail_the_run(options, monkeypatch):
     ("name", "damage", "said"),
     [
         ("documents/manifest.json", b"[]", "manifest.json: is damaged"),
-        ("documents/manifest.json", b'{"format_version": 2}', "manifest.json: is damaged"),
+        ("documents/manifest.json", b'{"format_version": 3}', "manifest.json: is damaged"),
+        ("documents/manifest.json", b'{"format_version": 2}', "manifest.json: format 2, this "),
+        ("documents/samples.json", b"[]", "samples.json: is damaged"),
+        ("ledger.json", b'{"format_version": 1', "ledger.json: is damaged"),
         ("tfrecords/dataset_info.json", b"{", "dataset_info.json: not JSON"),
     ],
 )
@@ -462,8 +518,8 @@ def test_damaged_documents_are_told(options):
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"format_version": 1, "made_with": {}}, "was made in format 1; this is 2"),
-        ({"started": "2019"}, "was made in format None; this is 2"),
+        ({"format_version": 2, "made_with": {}}, "was made in format 2; this is 3"),
+        ({"started": "2019"}, "was made in format None; this is 3"),
         (None, "holds outputs, but no"),
     ],
 )

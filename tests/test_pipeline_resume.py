@@ -3,10 +3,11 @@ import hashlib
 import json
 import os
 import pickle
+import random
 import shutil
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import files, instances, stages
+from pipeline import files, instances, samples
 from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.inputs import find_inputs
 from pipeline.instances import ShardResult, Sources
@@ -24,7 +25,11 @@ from pipeline.manifest import Manifest
 from pipeline.reading import RawLine, Split, read_lines
 from pipeline.records import Block, InputFile, Shard, Skipped, Unit
 from pipeline.resume import Done, Stage, run_or_recall
-from pipeline.stages import Counted, Finished, PartOfDocuments
+from pipeline.stages import clean, count, duplicates, finish
+from pipeline.stages.clean import Cleaned
+from pipeline.stages.count import Counted, PartOfDocuments
+from pipeline.stages.duplicates import ByUnit, NearLosers, Verified
+from pipeline.stages.finish import Finished
 from pipeline.units import number_units, plan_shards, ranges_of
 from vocab.counting import TokenCounts
 from vocab.special_tokens import SPECIAL_TOKENS
@@ -214,7 +219,17 @@ def through_a_note(result, unit=None, *arguments):
 
 words = st.text(max_size=6)
 numbers = st.integers(0, 1 << 50)
-outcome_counts = st.dictionaries(st.tuples(words, words, words), numbers, max_size=4).map(Counter)
+ledgers = st.dictionaries(
+    st.tuples(words, words, words, words), st.integers(1, 1 << 50), max_size=4
+).map(Counter)
+samples_drawn = st.lists(
+    st.builds(
+        samples.Sample,
+        *(words, words, st.integers(0, (1 << 64) - 1)),
+        st.fixed_dictionaries({"text": words, "spans": st.just([[0, 1, "x"]])}),
+    ),
+    max_size=3,
+)
 block_lists = st.lists(st.builds(Block, *[numbers] * 3, words, words, *[numbers] * 2), max_size=4)
 
 
@@ -250,12 +265,30 @@ def test_split_round_trips_through_a_note(split_input):
 
 
 @settings(max_examples=50, deadline=None)
-@given(outcome_counts, block_lists)
-def test_finished_round_trips_through_a_note(outcomes, blocks):
-    recalled = through_a_note(Finished(outcomes, blocks))
-    assert recalled == Finished(outcomes, blocks)
-    assert isinstance(recalled.outcomes, Counter)
+@given(ledgers, samples_drawn)
+def test_cleaned_round_trips_through_a_note(ledger, drawn):
+    unit = Unit("plain", "train", "a", 0, "/in/a", 0, 9, None, 0, 1)
+    recalled = through_a_note(Cleaned(unit, ledger, drawn, []), unit, CONFIG, Layout("/out"), False)
+    assert recalled == Cleaned(unit, ledger, drawn, [])
+    assert isinstance(recalled.ledger, Counter)
+    assert all(isinstance(sample, samples.Sample) for sample in recalled.samples)
+
+
+@settings(max_examples=50, deadline=None)
+@given(ledgers, block_lists, samples_drawn)
+def test_finished_round_trips_through_a_note(ledger, blocks, drawn):
+    recalled = through_a_note(Finished(ledger, blocks, drawn))
+    assert recalled == Finished(ledger, blocks, drawn)
+    assert isinstance(recalled.ledger, Counter)
     assert all(isinstance(block, Block) for block in recalled.blocks)
+    assert all(isinstance(sample, samples.Sample) for sample in recalled.samples)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(numbers, st.binary(max_size=20), max_size=3), st.binary(max_size=40), words)
+def test_results_about_duplicates_round_trip_through_notes(packed, pairs, digest):
+    for result in (ByUnit(packed), Verified(pairs), NearLosers(ByUnit(packed), digest)):
+        assert through_a_note(result) == result
 
 
 @settings(max_examples=50, deadline=None)
@@ -281,9 +314,10 @@ def test_counted_round_trips_through_a_note(characters, of_words):
         st.dictionaries(words, numbers, max_size=4).map(Counter),
         max_size=2,
     ),
+    ledgers,
 )
-def test_shard_result_round_trips_through_a_note(records, statistics):
-    result = ShardResult(Shard("train", "", 3, 16, 1 << 25), records, statistics)
+def test_shard_result_round_trips_through_a_note(records, statistics, ledger):
+    result = ShardResult(Shard("train", "", 3, 16, 1 << 25), records, statistics, ledger)
     recalled = through_a_note(result, result.shard)
     assert recalled == result
     assert all(isinstance(counts, Counter) for counts in recalled.statistics.values())
@@ -297,17 +331,26 @@ SENTENCES = (
     "机器学习是人工智能的一个分支。",
     "Ωμέγα ΣΑΣ 각 the End",
 )
+ARTICLES = [
+    "".join(map(chr, random.Random(seed).choices(range(0x4E00, 0x9FA6), k=300)))
+    for seed in range(3)
+]
+"""Long enough to have near-duplicates."""
+
 CONFIG = DocumentsConfig(unit_bytes=300, block_text_bytes=200, held_out_fraction=0.3)
 INSTANCES = InstancesConfig(shard_text_bytes=500, dupe_factor=2)
 
 
 def write_corpus(folder):
-    """Documents in a plain file and a packed one, with a copy and a line that is no JSON."""
-    lines = [
-        json.dumps({"id": number, "text": f"第{number}条：{SENTENCES[number % 3]}"}).encode()
-        for number in range(12)
-    ]
-    lines += [lines[0], b"no json"]
+    """Documents in a plain file and a packed one.
+
+    Beside others each has a line that is no JSON, a copy, a near-duplicate, a repeated paragraph.
+    """
+    texts = [f"第{number}条：{SENTENCES[number % 3]}" for number in range(9)]
+    texts += [texts[0], ARTICLES[0], f"改{ARTICLES[0][1:]}"]
+    texts += [f"{article}\n{SENTENCES[0] * 4}" for article in ARTICLES[1:]]
+    lines = [json.dumps({"id": number, "text": text}).encode() for number, text in enumerate(texts)]
+    lines.append(b"no json")
     folder.mkdir()
     (folder / "a.jsonl").write_bytes(b"\n".join(lines))
     other = [line.replace(b'"text": "', b'"text": "\\u53e6') for line in lines]
@@ -333,21 +376,29 @@ def run_all(corpus, layout):
 
     arguments = CONFIG, layout, False
     recognised = find_inputs(str(corpus)).recognised
-    splits = run_stage(stages.split_stage(*arguments), recognised)
+    splits = run_stage(clean.split_stage(*arguments), recognised)
     units = number_units(unit for split in splits for unit in split.units)
-    cleaned = run_stage(stages.clean_stage(*arguments), units)
-    ranges = stages.plan_key_ranges([result.unit for result in cleaned])
-    losers = {unit.number: [] for unit in units}
-    for duplicates in run_stage(stages.dedup_stage(layout), ranges):
-        for number, packed in duplicates.losers.items():
-            losers[number].append(packed)
-    named = [(unit, losers[unit.number]) for unit in units]
-    finished = run_stage(stages.finish_stage(CONFIG, layout), named)
-    outcomes = sum((result.outcomes for result in [*cleaned, *finished]), Counter())
+    cleaned = run_stage(clean.clean_stage(*arguments), units)
+    ranges = duplicates.plan_key_ranges(units)
+    copies = run_stage(duplicates.copies_stage(layout), ranges)
+    candidates = join(run_stage(duplicates.candidates_stage(layout), ranges))
+    suspects = [
+        duplicates.gather_suspects(number, len(units), packed)
+        for number, packed in sorted(candidates.items())
+    ]
+    verified = run_stage(duplicates.verify_stage(layout), suspects)
+    pairs = duplicates.gather_pairs(verified, units)
+    (near,) = run_stage(duplicates.near_stage(layout), [pairs])
+    ranges = duplicates.plan_key_ranges(units, near.digest)
+    repeats = join(run_stage(duplicates.repeats_stage(layout), ranges))
+    losers = join([*copies, near.losers])
+    goings = [finish.Goings(unit, losers[unit.number], repeats[unit.number]) for unit in units]
+    finished = run_stage(finish.finish_stage(CONFIG, layout), goings)
+    ledger = sum((result.ledger for result in [*cleaned, *finished]), Counter())
     all_blocks = [block for result in finished for block in result.blocks]
-    manifest = Manifest({}, len(units), outcomes, all_blocks, [])
+    manifest = Manifest({}, len(units), ledger, all_blocks, [])
     files.write_bytes(layout.manifest, manifest.to_json())
-    run_stage(stages.count_stage(layout), stages.plan_counting(manifest))
+    run_stage(count.count_stage(layout), count.plan_counting(manifest))
     vocab = format_vocab([*SPECIAL_TOKENS, *"今天气很好，我们去。学习机器", "the", "##e"])
     files.write_bytes(layout.vocab, vocab)
     digests = [hashlib.sha256(data).hexdigest() for data in (manifest.to_json(), vocab)]
@@ -356,7 +407,19 @@ def run_all(corpus, layout):
     return run
 
 
-STAGES = ("split", "clean", "dedup", "finish", "count", "shards")
+def join(found):
+    """What several units found out, by the number of the unit that it is about."""
+    joined = defaultdict(list)
+    for result in found:
+        for number, packed in result.packed.items():
+            joined[number].append(packed)
+    return joined
+
+
+STAGES = (
+    *("split", "clean", "copies", "candidates", "verify", "near", "repeats", "finish"),
+    *("count", "shards"),
+)
 
 
 def contents_below(folder):
@@ -386,12 +449,24 @@ def test_real_stages_have_something_to_do(first_run):
     assert tuple(run.results) == STAGES
     assert set().union(*run.recalled.values()) == {False}
     assert len(run.results["clean"]) > 6 and len(run.results["shards"]) > 2
-    outcomes = sum((result.outcomes for result in run.results["clean"]), Counter())
-    assert {outcome for _, _, outcome in outcomes} >= {"read", "not_json"}
-    assert any(result.losers for result in run.results["dedup"])
-    finished = sum((result.outcomes for result in run.results["finish"]), Counter())
-    assert {outcome for _, _, outcome in finished} >= {"kept", "duplicate"}
+    cleaned, finished = (
+        {key[2:] for result in run.results[stage] for key in result.ledger}
+        for stage in ("clean", "finish")
+    )
+    assert cleaned >= {("documents", "read"), ("documents", "not_json")}
+    assert finished >= {("documents", outcome) for outcome in ("kept", "duplicate")}
+    assert finished >= {("documents", "near_duplicate"), ("duplicates", "paragraph")}
+    for stage in ("copies", "candidates", "repeats"):
+        assert any(result.packed for result in run.results[stage])
+    assert any(result.pairs for result in run.results["verify"])
     assert all(result.statistics[128]["sequences"] for result in run.results["shards"])
+
+
+def comparable(result):
+    """The spans of samples are tuples until they were in a note, and lists then."""
+    if not hasattr(result, "samples"):
+        return result
+    return result._replace(samples=samples.samples_to_json(result.samples))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -400,7 +475,7 @@ def test_results_of_real_stages_are_recalled_as_they_were(first_run, stage):
     before = contents_below(folder)
     again = run_all(folder / "in", Layout(str(folder / "out")))
     assert again.recalled[stage] == {True}
-    assert again.results[stage] == run.results[stage]
+    assert list(map(comparable, again.results[stage])) == list(map(comparable, run.results[stage]))
     assert [type(result) for result in again.results[stage]] == [
         type(result) for result in run.results[stage]
     ]
@@ -420,6 +495,8 @@ def test_real_stage_without_its_notes_makes_the_same_files_again(copied_run, sta
 MADE_BY = {
     "split": "work/chunks/*-00001.zst",
     "clean": "work/cleaned/part-00001-*",
+    "copies": "work/copies/part-00000-*",
+    "near": "work/near_losers",
     "finish": "rejected/part-00001-*",
     "shards": "tfrecords/512/train-1-00000-*",
 }
@@ -432,14 +509,16 @@ def test_real_unit_runs_again_when_a_file_of_it_is_missing(copied_run, stage, pa
     data = path.read_bytes()
     path.unlink()
     again = run_all(copied_run / "in", layout)
-    assert again.recalled == {name: {True} | ({False} & {name != stage}) for name in STAGES}
+    others = {True} if len(again.results[stage]) > 1 else set()
+    assert again.recalled == {name: {True} for name in STAGES} | {stage: {False} | others}
     assert path.read_bytes() == data
 
 
-def test_clean_unit_runs_again_when_its_keys_are_cut_off(copied_run):
+@pytest.mark.parametrize("keys", ["sizes", "frames", "keys", "bands", "paragraphs"])
+def test_clean_unit_runs_again_when_what_later_stages_read_of_it_is_cut_off(copied_run, keys):
     layout = Layout(str(copied_run / "out"))
     run = run_all(copied_run / "in", layout)
-    path = next(path for path in (copied_run / "out/work/keys").iterdir() if path.stat().st_size)
+    path = next(path for path in (copied_run / "out/work" / keys).iterdir() if path.stat().st_size)
     os.truncate(path, path.stat().st_size - 1)
     again = run_all(copied_run / "in", layout)
     assert again.results["clean"] == run.results["clean"]
@@ -451,7 +530,7 @@ def test_recalled_units_are_read_where_input_and_chunks_are_now(copied_run, move
     arguments = {"in": copied_run / "in", "out": copied_run / "out"}
 
     def read_all():
-        stage = stages.split_stage(CONFIG, Layout(str(arguments["out"])), False)
+        stage = clean.split_stage(CONFIG, Layout(str(arguments["out"])), False)
         done = [
             run_or_recall(found, stage) for found in find_inputs(str(arguments["in"])).recognised
         ]
@@ -459,7 +538,7 @@ def test_recalled_units_are_read_where_input_and_chunks_are_now(copied_run, move
 
     files.delete(Layout(str(copied_run / "out")).stage("split"))
     lines = read_all()
-    assert len(lines) == 28 and isinstance(lines[0], RawLine)
+    assert len(lines) == 30 and isinstance(lines[0], RawLine)
     arguments[moved] = copied_run / "elsewhere"
     shutil.move(copied_run / moved, arguments[moved])
     assert read_all() == lines
@@ -473,7 +552,7 @@ def test_note_of_a_unit_is_not_taken_for_that_of_another_of_its_number(tmp_path,
         line = json.dumps({"text": f"{name}：{SENTENCES[0]}"}).encode()
         (tmp_path / "in" / f"{name}_train.jsonl").write_bytes(line + b"\n")
     splits = [
-        stages.split_input(found, CONFIG, layout, False)
+        clean.split_input(found, CONFIG, layout, False)
         for found in find_inputs(str(tmp_path / "in")).recognised
     ]
     both = number_units(unit for split in splits for unit in split.units)
@@ -481,9 +560,10 @@ def test_note_of_a_unit_is_not_taken_for_that_of_another_of_its_number(tmp_path,
 
     def run(unit):
         if stage == "clean":
-            return run_or_recall(unit, stages.clean_stage(CONFIG, layout, False))
-        stages.clean_unit(unit, CONFIG, layout, False)
-        return run_or_recall((unit, []), stages.finish_stage(CONFIG, layout))
+            return run_or_recall(unit, clean.clean_stage(CONFIG, layout, False))
+        clean.clean_unit(unit, CONFIG, layout, False)
+        goings = finish.Goings(unit, [], [])
+        return run_or_recall(goings, finish.finish_stage(CONFIG, layout))
 
     assert not run(last).recalled
     assert not run(both[0]).recalled
@@ -495,7 +575,7 @@ def test_skipped_input_is_looked_at_again(tmp_path):
     path.write_bytes(gzip.compress(b'{"text": "t"}\n')[:-9])
     layout = Layout(str(tmp_path / "out"))
     (found,) = find_broken(path)
-    stage = stages.split_stage(CONFIG, layout, True)
+    stage = clean.split_stage(CONFIG, layout, True)
     for _ in range(2):
         (units, (skipped,)), recalled = run_or_recall(found, stage)
         assert (units, recalled) == ([], False)
@@ -519,17 +599,22 @@ def find_broken(path):
 
 def all_stages(layout):
     return [
-        stages.split_stage(CONFIG, layout, True),
-        stages.clean_stage(CONFIG, layout, False),
-        stages.dedup_stage(layout),
-        stages.finish_stage(CONFIG, layout),
-        stages.count_stage(layout),
+        clean.split_stage(CONFIG, layout, True),
+        clean.clean_stage(CONFIG, layout, False),
+        duplicates.copies_stage(layout),
+        duplicates.candidates_stage(layout),
+        duplicates.verify_stage(layout),
+        duplicates.near_stage(layout),
+        duplicates.repeats_stage(layout),
+        finish.finish_stage(CONFIG, layout),
+        count.count_stage(layout),
         instances.shard_stage(INSTANCES, Sources(layout, "0" * 64, "1" * 64)),
     ]
 
 
 def test_all_stages_are_looked_at_here(tmp_path):
-    made = [name for of in (stages, instances) for name in dir(of) if name.endswith("_stage")]
+    modules = clean, duplicates, finish, count, instances
+    made = [name for module in modules for name in vars(module) if name.endswith("_stage")]
     assert len(made) == len(all_stages(Layout(str(tmp_path)))) == len(STAGES)
 
 
@@ -553,8 +638,11 @@ def test_stages_reach_a_fresh_process_that_does_not_import_beam(tmp_path):
     units = [
         InputFile("plain", "train", "a", "/in/a", "", "", 250),
         unit,
-        stages.KeyRange(7, 9, [unit], 250),
-        (unit, []),
+        *[duplicates.KeyRange(7, 9, [unit], 250)] * 2,
+        duplicates.Suspects(7, 9, bytes(250)),
+        duplicates.NearPairs([unit], bytes(250)),
+        duplicates.KeyRange(7, 9, [unit], 250, "after"),
+        finish.Goings(unit, [], []),
         PartOfDocuments(7, 9, [Block(7, 0, 9, "plain", "train", 1, 250)]),
         Shard("train", "", 7, 9, 250),
     ]
@@ -562,5 +650,6 @@ def test_stages_reach_a_fresh_process_that_does_not_import_beam(tmp_path):
         assert stage.size_of(of_stage) == 250
     assert [stage.name_of(of_stage) for stage, of_stage in zip(received, units, strict=True)] == [
         f"plain-{hashlib.blake2b(b'a', digest_size=16).hexdigest()}",
-        *("00007", "00007", "00007", "00007", "train-00007-of-00009"),
+        *("00007", "00007", "00007", "00007", "all", "00007", "00007", "00007"),
+        "train-00007-of-00009",
     ]

@@ -1,8 +1,9 @@
 import hashlib
 import json
 from functools import reduce
-from itertools import pairwise
+from itertools import chain, pairwise
 
+import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -13,10 +14,14 @@ from pipeline.samples import (
     SAMPLE_SIZE,
     Sample,
     Sampler,
+    describe_difference,
     describe_edit,
     describe_text,
     merge_samples,
+    rows_to_samples,
     samples_to_json,
+    samples_to_rows,
+    size_in_unit,
 )
 
 LAST_DOCUMENT = (2 << 61) + (1 << 61) - 1
@@ -31,7 +36,12 @@ def mix_plainly(value):
 
 def draw_plainly(kind, name, document):
     digest = hashlib.blake2b(f"{kind} {name}".encode(), digest_size=8).digest()
-    return mix_plainly(document ^ int.from_bytes(digest, "big"))
+    return mix_plainly(document ^ int.from_bytes(digest, "little"))
+
+
+def draw(sampler, kind, name, document):
+    """The draw of one document; None if it is too high."""
+    return next((drawn for _, drawn in sampler.draws(kind, name, [document])), None)
 
 
 def sample_documents(documents, kind=EDITS, name="rule", draws=draw_plainly):
@@ -57,15 +67,14 @@ names = st.sampled_from(["fold_width", "文", "too_short"])
 
 @st.composite
 def offers(draw):
-    """Rows of several units that were drawn by their documents, each once."""
-    numbers = draw(st.lists(st.integers(0, 10**6), unique=True, max_size=80))
-    samples = []
-    for number in numbers:
-        kind, name = draw(
-            st.sampled_from([(EDITS, "a"), (EDITS, "a"), (EDITS, "b"), (REJECTED, "a")])
-        )
-        samples.append(Sample(kind, name, draw_plainly(kind, name, number), {"document": number}))
-    return samples
+    """Lists of the rows of one document each: a rule may meet it in several passes."""
+    of_documents = []
+    for number in draw(st.lists(st.integers(0, 10**6), unique=True, max_size=60)):
+        kind, name = draw(st.sampled_from([(EDITS, "a"), (EDITS, "b"), (REJECTED, "a")]))
+        drawn = draw_plainly(kind, name, number)
+        rows = [{"document": number, "pass": at} for at in range(draw(st.integers(1, 3)))]
+        of_documents.append([Sample(kind, name, drawn, row) for row in rows])
+    return of_documents
 
 
 # --- Draws ---
@@ -76,15 +85,15 @@ def offers(draw):
 @example(EDITS, "rule", 0)
 @example(REJECTED, "rule", LAST_DOCUMENT)
 def test_draw_is_the_mixed_number_of_the_document(kind, name, document):
-    assert Sampler().draw(kind, name, document) == draw_plainly(kind, name, document)
+    assert draw(Sampler(), kind, name, document) == draw_plainly(kind, name, document)
 
 
 def test_draw_is_the_same_on_every_machine():
-    assert Sampler().draw(EDITS, "rule", 1 << 39) == 0xD513029271ED76DF
+    assert draw(Sampler(), EDITS, "rule", 1 << 39) == 0xAE157815A91E7347
 
 
 def test_draws_of_kinds_and_names_are_not_the_same():
-    drawn = {Sampler().draw(*of, 7) for of in ((EDITS, "a"), (EDITS, "b"), (REJECTED, "a"))}
+    drawn = {draw(Sampler(), *of, 7) for of in ((EDITS, "a"), (EDITS, "b"), (REJECTED, "a"))}
     assert len(drawn) == 3
 
 
@@ -94,8 +103,8 @@ def test_neighbours_by_offset_unit_or_split_are_drawn_evenly(step):
     # the few splits several names are drawn.
     numbers = [number * step for number in range(3 if step == 1 << 61 else 4096)]
     rules = [f"rule {at}" for at in range(4096 // len(numbers))]
-    drawn = [Sampler().draw(EDITS, rule, number) for rule in rules for number in numbers]
-    parts = [sum(draw >> 60 == part for draw in drawn) for part in range(16)]
+    drawn = [draw(Sampler(), EDITS, rule, number) for rule in rules for number in numbers]
+    parts = [sum(one >> 60 == part for one in drawn) for part in range(16)]
     assert all(abs(count - len(drawn) / 16) < 75 for count in parts)
 
 
@@ -103,19 +112,37 @@ def test_draw_too_high_to_be_kept_is_none():
     sampler = Sampler()
     draws = {document: draw_plainly(EDITS, "rule", document) for document in range(200)}
     for document in range(100):
-        drawn = sampler.draw(EDITS, "rule", document)
+        drawn = draw(sampler, EDITS, "rule", document)
         lowest = sorted(list(draws.values())[:document])[:SAMPLE_SIZE]
         is_kept = len(lowest) < SAMPLE_SIZE or draws[document] < lowest[-1]
         assert drawn == (draws[document] if is_kept else None)
         if drawn is not None:
             sampler.add(EDITS, "rule", drawn, {})
-    assert sampler.draw(EDITS, "another", 0) is not None
-    assert sampler.draw(REJECTED, "rule", 0) is not None
+    highest = sampler.samples()[-1].draw
+    assert all(draw(sampler, EDITS, "rule", at) is None for at in draws if draws[at] == highest)
+    assert draw(sampler, EDITS, "another", 0) is not None
+    assert draw(sampler, REJECTED, "rule", 0) is not None
+
+
+def test_draws_of_several_documents_name_their_places():
+    sampler = Sampler(size=2)
+    taken = []
+    for place, drawn in sampler.draws(EDITS, "rule", range(50, 90)):
+        taken.append(50 + place)
+        sampler.add(EDITS, "rule", drawn, {"document": 50 + place})
+    lowest = sorted(range(50, 90), key=lambda at: draw_plainly(EDITS, "rule", at))[:2]
+    assert [sample.row["document"] for sample in sampler.samples()] == lowest
+    assert taken == sorted(taken) and len(taken) < 40
+
+
+@pytest.mark.parametrize(("units", "size"), [(0, 20), (1, 20), (3, 20), (4, 16), (60, 2), (61, 1)])
+def test_units_together_keep_three_times_a_sample(units, size):
+    assert size_in_unit(units) == size
 
 
 def test_asking_for_a_draw_keeps_nothing():
     sampler = Sampler()
-    sampler.draw(EDITS, "rule", 1)
+    draw(sampler, EDITS, "rule", 1)
     assert sampler.samples() == Sampler().samples() == []
 
 
@@ -159,16 +186,16 @@ def test_rows_of_kinds_and_names_are_kept_apart():
 # --- Merging ---
 
 
-@settings(max_examples=60, deadline=None)
-@given(offers(), st.lists(st.integers(0, 80), max_size=4), st.randoms(use_true_random=False))
-def test_merging_gives_the_same_in_any_order_and_grouping(samples, cuts, random):
-    merged = merge_samples(samples)
-    assert merged == keep_plainly(samples)
-    shuffled = random.sample(samples, len(samples))
-    assert merge_samples(shuffled) == merged
-    bounds = [0, *sorted(cuts), len(samples)]
-    units = [shuffled[start:end] for start, end in pairwise(bounds)]
+@settings(max_examples=100, deadline=None)
+@given(offers(), st.lists(st.integers(0, 60), max_size=4), st.randoms(use_true_random=False))
+def test_merging_gives_the_same_in_any_order_and_grouping(of_documents, cuts, random):
+    merged = merge_samples(chain.from_iterable(of_documents))
+    assert merged == keep_plainly(list(chain.from_iterable(of_documents)))
+    shuffled = random.sample(of_documents, len(of_documents))
+    bounds = [0, *sorted(cuts), len(shuffled)]
+    units = [list(chain.from_iterable(shuffled[start:end])) for start, end in pairwise(bounds)]
     assert reduce(lambda some, more: merge_samples(some + more), units, []) == merged
+    assert merge_samples(chain.from_iterable(map(merge_samples, units))) == merged
 
 
 def test_merging_units_equals_one_sampler_over_all_documents():
@@ -179,10 +206,14 @@ def test_merging_units_equals_one_sampler_over_all_documents():
     assert merge_samples([]) == []
 
 
-def test_merging_takes_samples_back_from_json():
-    samples = [Sample(EDITS, "rule", 2, {"spans": [(0, 1, "")]}), Sample(EDITS, "rule", 1, {})]
-    recalled = [Sample(*row) for row in json.loads(json.dumps(samples))]
+def test_samples_come_back_from_rows_of_json():
+    samples = [Sample(EDITS, "rule", (1 << 64) - 1, {"spans": [(0, 1, "")]})]
+    samples += [Sample(REJECTED, "太短", 1, {"text": "文"})]
+    recalled = rows_to_samples(orjson.loads(orjson.dumps(samples_to_rows(samples))))
     assert samples_to_json(recalled) == samples_to_json(samples)
+    assert [sample[:3] for sample in recalled] == [sample[:3] for sample in samples]
+    assert all(isinstance(sample, Sample) for sample in recalled)
+    assert rows_to_samples(samples_to_rows([])) == []
 
 
 def test_file_of_samples_holds_rows_by_kind_and_name_without_draws():
@@ -257,3 +288,20 @@ def test_text_is_described_by_its_beginning_and_length():
     assert describe_text("") == {"text": "", "chars": 0}
     assert describe_text("😀" * 400) == {"text": "😀" * 400, "chars": 400}
     assert describe_text("一" * 400 + "二") == {"text": "一" * 400, "chars": 401}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "span"),
+    [
+        ("甲\n乙\n丙", "甲\n丙", (2, 4, "")),
+        ("甲\n甲", "甲", (1, 3, "")),
+        ("甲乙", "丙丁戊", (0, 2, "丙丁戊")),
+        ("甲", "甲", (1, 1, "")),
+        ("", "甲", (0, 0, "甲")),
+        ("aba", "a", (1, 3, "")),
+    ],
+)
+def test_describe_difference_is_one_span_between_what_both_begin_and_end_with(before, after, span):
+    start, end, replacement = span
+    assert describe_difference(before, after) == describe_edit(before, [span])
+    assert before[:start] + replacement + before[end:] == after

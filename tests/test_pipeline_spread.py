@@ -67,7 +67,8 @@ def test_neighbours_come_from_one_document_as_often_as_in_a_random_order(tmp_pat
     ids = np.repeat(np.arange(106, 106 + documents), tokens).astype(np.uint16)
     stream = TokenStream(ids, np.ones(len(ids), np.bool_))
     shard = Shard(TRAIN, "", 0, 1, 0)
-    instances.write_shard(stream, shard, InstancesConfig(), Layout(str(tmp_path)), 13_686)
+    tokenized = instances.TokenizedBlocks(stream, [], [], [])
+    instances.write_shard(tokenized, shard, InstancesConfig(), Layout(str(tmp_path)), 13_686)
     path = tmp_path / "tfrecords" / shard_name(shard, max_seq_length, 0)
     with path.open("rb") as file:
         labels = np.array([first_token(record) for record in read_records(file, path.name)])

@@ -58,6 +58,15 @@ def test_describe_documents_names_what_shapes_each_stage():
             "held_out_fraction": 0.01,
             "min_chars": config.min_chars,
             "min_chinese_fraction": 0.5,
+            "max_digit_sign_fraction": 0.6,
+            "max_repeated_ngram_fraction": 0.5,
+            "max_repeated_line_fraction": 0.3,
+            "max_mojibake_fraction": 0.05,
+            "rules_off": [],
+            "mask_personal_data": False,
+            "script": "keep",
+            "blocklist": [],
+            "min_paragraph_chars": 50,
         },
         "finish": {"dedup": "none"},
     }
@@ -94,7 +103,13 @@ def test_describe_shards_names_settings_documents_and_vocabulary():
         (describe(held_out_fraction=0.5), CLEAN),
         (describe(block_text_bytes=9), CLEAN),
         (describe(min_chinese_fraction=0.5), CLEAN),
+        (describe(rules_off=("inline_tags",)), CLEAN),
+        (describe(mask_personal_data=True), CLEAN),
+        (describe(script="simplified"), CLEAN),
+        (describe(blocklist=("甲",)), CLEAN),
+        (describe(min_paragraph_chars=51), CLEAN),
         (describe(dedup="none"), FINISH),
+        (describe(dedup="exact"), FINISH),
         (describe(unit_bytes=9, dedup="none", held_out_fraction=0.5), SPLIT),
     ],
 )
@@ -171,7 +186,7 @@ def test_read_state_gives_back_what_write_state_wrote(layout):
     assert state.first_changed(wanted, state.read_state(layout)) is None
     facts = json.loads(Path(layout.run).read_bytes())
     assert facts == {
-        "format_version": 2,
+        "format_version": state.FORMAT_VERSION,
         "runner": "local",
         "input_dir": "语料",
         "made_with": wanted,
@@ -210,21 +225,21 @@ def assert_refused(layout, why, makes_documents=True):
     )
 
 
-@pytest.mark.parametrize("version", [1, 3, "2", None])
+@pytest.mark.parametrize("version", [1, 2, 4, "3", None])
 def test_read_state_refuses_a_directory_of_another_version(layout, version):
     facts = {"format_version": version, "made_with": describe()}
     files.write_bytes(layout.run, json.dumps(facts).encode())
-    assert_refused(layout, f"was made in format {version}; this is 2; choose another")
+    assert_refused(layout, f"was made in format {version}; this is 3; choose another")
 
 
 def test_read_state_refuses_a_directory_of_a_version_that_said_none(layout):
     files.write_bytes(layout.run, b'{"started": "2026-11-24T00:00:00Z"}')
-    assert_refused(layout, "was made in format None; this is 2")
+    assert_refused(layout, "was made in format None; this is 3")
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"no json", b'{"format_version": 2, "made_w', b"[]", b"2", b"null", b"\xff\xfe{}"],
+    [b"", b"no json", b'{"format_version": 3, "made_w', b"[]", b"2", b"null", b"\xff\xfe{}"],
     ids=["empty", "no json", "cut off", "list", "number", "null", "no utf-8"],
 )
 @pytest.mark.parametrize("makes_documents", [False, True])
@@ -291,14 +306,23 @@ MADE = {
     CLEAN: [
         "work/cleaned/part-00000-of-00001.jsonl.zst",
         "work/cleaned_rejected/part-00000-of-00001.jsonl.zst",
-        "work/keys/part-00000-of-00001.keys",
+        *(
+            f"work/{kind}/part-00000-of-00001.{kind}"
+            for kind in ("sizes", "frames", "keys", "bands", "paragraphs")
+        ),
         "work/done/clean/00000.done.json",
     ],
     FINISH: [
         "documents/part-00000-of-00001.jsonl.zst",
         "documents/manifest.json",
+        "documents/samples.json",
         "rejected/part-00000-of-00001.jsonl.zst",
-        "work/done/finish/00000.done.json",
+        "work/copies/part-00000-of-00001.copies",
+        "work/near_losers",
+        *(
+            f"work/done/{stage}/00000.done.json"
+            for stage in ("copies", "candidates", "verify", "near", "repeats", "finish")
+        ),
     ],
     VOCAB: ["work/token_counts.json.zst", "work/done/count/00000.done.json"],
     SHARDS: [
@@ -306,9 +330,31 @@ MADE = {
         "tfrecords/vocab.txt",
         "tfrecords/dataset_info.json",
         "work/done/shards/train-00000-of-00001.done.json",
+        "ledger.json",
+        "report.html",
     ],
 }
 KEPT = ["vocab.txt", "run.json", "notes.txt", "documents.old/a", "mine/b"]
+
+
+def test_every_path_of_the_layout_is_made_by_one_stage_or_kept(layout):
+    """A path that nobody thought of would outlive what made it."""
+    unit = 0, 1
+    members = [getattr(layout, name) for name in dir(Layout) if not name.startswith("_")]
+    paths = [path for path in members if isinstance(path, str)]
+    paths += [
+        of_unit(*unit)
+        for of_unit in (
+            *(layout.part, layout.rejected_part, layout.cleaned, layout.cleaned_rejected),
+            *(layout.sizes, layout.frames, layout.keys, layout.bands, layout.paragraphs),
+            layout.copies,
+        )
+    ]
+    named = {*KEPT, *(name for of_stage in MADE.values() for name in of_stage)}
+    inside = {os.path.relpath(path, layout.root) for path in paths} - {"."}
+    unknown = {path for path in inside if not any(name.startswith(path) for name in named)}
+    # What the units of instances reported goes with the folder, and is written anew by every run.
+    assert unknown == {"work/shards.json"}
 
 
 def contents_of(layout):
@@ -405,8 +451,13 @@ HALF_WRITTEN = [
         "tfrecords/dataset_info.json",
         "work/cleaned/part-00000-of-00001.jsonl.zst",
         "work/done/clean/00000.done.json",
+        "documents/samples.json",
+        "work/bands/part-00000-of-00001.bands",
+        "work/near_losers",
         "vocab.txt",
         "run.json",
+        "ledger.json",
+        "report.html",
     )
 ]
 NOT_OURS = ["notes.tmp", f"notes.txt.{'a' * 32}.tmp", "mine/a.tmp", f"vocab.txt2.{'a' * 32}.tmp"]

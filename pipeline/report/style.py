@@ -14,7 +14,7 @@ STYLE: Final = """
 --new:#173f2a;--new-ink:#b9f0cf}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
-body{margin:0 auto;max-width:1180px;padding:24px 20px 64px;background:var(--page);
+body{margin:0 auto;max-width:1240px;padding:24px 20px 64px;background:var(--page);
 color:var(--ink);font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",
 "Noto Sans CJK SC","PingFang SC","Microsoft YaHei",sans-serif}
 h1{font-size:27px;line-height:1.25;margin:0 0 4px}
@@ -32,7 +32,7 @@ nav{display:flex;flex-wrap:wrap;gap:4px 16px;margin:14px 0}
 .scroll{overflow-x:auto;margin:8px 0 16px;background:var(--card);border:1px solid var(--line);
 border-radius:8px}
 table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
-th,td{padding:6px 12px;text-align:left;vertical-align:top;white-space:nowrap}
+th,td{padding:6px 9px;text-align:left;vertical-align:top;white-space:nowrap}
 th{color:var(--soft);font-weight:600;border-bottom:1px solid var(--line)}
 tr.total td{font-weight:600}
 tbody tr+tr td{border-top:1px solid var(--line)}

@@ -2,11 +2,12 @@
 
 from pipeline.rules.cleaner import Change, CleanedBatch, Cleaner, check_names, find_spans
 from pipeline.rules.edits import EDITS, OPTIONAL_EDITS, Span
-from pipeline.rules.fields import FIELD_RULES, Joined, join_fields
+from pipeline.rules.fields import FIELD_JOINER, FIELD_RULES, Joined, join_fields
 from pipeline.rules.rejections import REJECTIONS, count_visible_chars
 
 __all__ = [
     "EDITS",
+    "FIELD_JOINER",
     "FIELD_RULES",
     "OPTIONAL_EDITS",
     "REJECTIONS",

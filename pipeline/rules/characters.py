@@ -16,12 +16,28 @@ from pipeline.rules.kinds import Edit, Substitution, Trigger, find_matches
 _NARROW: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 """Unicode 16, block Halfwidth and Fullwidth Forms: full width stands 0xFEE0 above ASCII."""
 
+_SYMBOLS: Final = frozenset(map(chr, range(0xF000, 0xF100)))
+"""Where Windows puts the characters of symbol fonts: bullets, which part words."""
+
+_QUOTES: Final = "'\"`“‘"
+"""What stands behind one is what a text is about."""
+
 CHARACTER_EDITS: Final[tuple[Edit, ...]] = (
     Substitution("line_ends", Trigger(LINE_ENDS), f"\r\n|[{LINE_ENDS}]", "\n"),
     Substitution("invisible", Trigger(INVISIBLE), f"[{INVISIBLE}][{INVISIBLE}]*", ""),
-    Substitution("private_use", Trigger(PRIVATE_USE), f"[{PRIVATE_USE}][{PRIVATE_USE}]*", ""),
+    Edit(
+        "private_use",
+        Trigger(PRIVATE_USE),
+        find_matches(
+            re.compile(f"[{PRIVATE_USE}][{PRIVATE_USE}]*"),
+            lambda run: " " if run[0][0] in _SYMBOLS else "",
+        ),
+    ),
     Substitution(
-        "replacement_characters", Trigger(REPLACEMENT), f"[{REPLACEMENT}][{REPLACEMENT}]*", ""
+        "replacement_characters",
+        Trigger(REPLACEMENT),
+        rf"[{REPLACEMENT}](?<![{_QUOTES}{REPLACEMENT}].)[{REPLACEMENT}]*",
+        "",
     ),
     Edit(
         "full_width_latin",

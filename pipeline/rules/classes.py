@@ -18,7 +18,7 @@ INVISIBLE: Final = (
     "\0-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
 )
-"""Control, zero-width, bidirectional and tag characters (Unicode 16, chapters 23.1 to 23.8)."""
+"""Control, zero-width, bidirectional and tag characters (Unicode 16, chapter 23)."""
 
 PRIVATE_USE: Final = "\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd"
 REPLACEMENT: Final = "\ufffc\ufffd\ufdd0-\ufdef" + "".join(
@@ -35,8 +35,13 @@ CODE_POINTS: Final = 0x110000
 def members(char_class: str) -> npt.NDArray[np.bool_]:
     """Returns which code points are in a class, shape [0x110000]."""
     found = np.zeros(CODE_POINTS, np.bool_)
-    for run in re.finditer(f"[{char_class}]+", _all_characters()):
-        found[run.start() : run.end()] = True
+    if char_class.startswith("^") or "\\" in char_class:
+        for run in re.finditer(f"[{char_class}]+", _all_characters()):
+            found[run.start() : run.end()] = True
+    else:  # the same, some ten times faster
+        for part in re.finditer("(?s)(.)-(.)|.", char_class):
+            first, last = part.groups() if part[1] else (part[0], part[0])
+            found[ord(first) : ord(last) + 1] = True
     return found
 
 

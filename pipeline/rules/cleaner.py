@@ -6,11 +6,12 @@ from typing import Final, NamedTuple
 
 from pipeline.config import DocumentsConfig
 from pipeline.rules.edits import EDITS, OPTIONAL_EDITS, Edit, Span, choose_edits
+from pipeline.rules.fields import FIELD_JOINER, FIELD_RULES
 from pipeline.rules.rejections import REJECTIONS, UNSETTLED, find_reasons
-from pipeline.rules.scanning import Scanner
+from pipeline.rules.scanning import load_scanner
 
 MAX_PASSES: Final = 16
-"""Bounds the time that markup nested on purpose can cost; real text needs five."""
+"""Bounds the time that markup nested on purpose can cost; real text needs four."""
 
 
 class Change(NamedTuple):
@@ -59,7 +60,7 @@ class Cleaner:
         self._corpus = corpus
         self._config = config
         self._edits = choose_edits(config)
-        self._scanner = Scanner([edit.trigger for edit in self._edits])
+        self._scanner = load_scanner(tuple(edit.trigger for edit in self._edits))
         self._edits_by_flags: dict[int, list[Edit]] = {}
 
     def clean(self, texts: Sequence[str]) -> CleanedBatch:
@@ -121,7 +122,8 @@ def check_names(rules: Sequence[str]) -> None:
     Raises:
       ValueError: one is not.
     """
-    known = [edit.name for edit in EDITS] + [*OPTIONAL_EDITS, *REJECTIONS]
+    known = [edit.name for edit in EDITS] + [*OPTIONAL_EDITS, *REJECTIONS, *FIELD_RULES]
+    known.remove(FIELD_JOINER)
     for rule in rules:
         if rule not in known:
             nearest = difflib.get_close_matches(rule, known, n=1, cutoff=0)[0]

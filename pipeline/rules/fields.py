@@ -1,7 +1,7 @@
 """Rules on the fields of a line, which are then joined to one text."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from pipeline.rules.classes import CHINESE
@@ -29,22 +29,27 @@ class Joined(NamedTuple):
     edits: list[tuple[str, int, int, int]]
 
 
-def join_fields(corpus: str, values: Sequence[str], aids: Mapping[str, str]) -> Joined:
+def join_fields(
+    corpus: str, values: Sequence[str], aids: Mapping[str, str], rules_off: Collection[str] = ()
+) -> Joined:
     """Joins the fields of one line, one a line.
 
     Args:
       corpus: name of the corpus, in whose fields a rule may look for what is there twice.
       values: of its text fields, in their order.
       aids: of other fields that rules look at, by key, if they are there.
+      rules_off: names of rules that are left out.
     """
     kept = list(values)
     edits: list[tuple[str, int, int, int]] = []
     if corpus == "wiki2019zh":
-        _drop_repeated_title(kept, aids.get("title", ""), edits)
+        if REPEATED_TITLE not in rules_off:
+            _drop_repeated_title(kept, aids.get("title", ""), edits)
     elif corpus == "translation2019zh":
-        _swap_languages(kept, aids.get("english", ""), edits)
+        if SWAPPED_LANGUAGES not in rules_off:
+            _swap_languages(kept, aids.get("english", ""), edits)
     elif len(kept) == _FIELDS_WITH_DESCRIPTION:
-        _drop_repeated_description(kept, edits)
+        _drop_repeated_fields(kept, edits, rules_off)
     filled = [value for value in kept if value]
     if len(filled) > 1:
         edits.append((FIELD_JOINER, len(filled) - 1, 0, len(filled) - 1))
@@ -92,20 +97,29 @@ def _swap_languages(
 _FIELDS_WITH_DESCRIPTION: Final = 3
 _BLANK: Final = re.compile(r"(?:\s|<br\s*/?>)+", re.IGNORECASE)
 _UNFINISHED: Final = " .。…"
+_LOOKED_AT: Final = 100
+"""White space is squeezed out of this much more than is compared."""
 
 
-def _drop_repeated_description(values: list[str], edits: list[tuple[str, int, int, int]]) -> None:
-    """Drops a description that the title, or the text after it, begins with."""
+def _drop_repeated_fields(
+    values: list[str], edits: list[tuple[str, int, int, int]], rules_off: Collection[str]
+) -> None:
+    """Drops a description that the title or the text begins with, then such a title."""
     title, description, text = values
-    if not description:
-        return
-    beginning = _squeeze(description).rstrip(_UNFINISHED)
-    if any(
-        _squeeze(other[: 2 * len(description) + 99]).startswith(beginning)
-        for other in (title, text)
-    ):
+    if REPEATED_DESCRIPTION not in rules_off and description and _begins(description, title, text):
         edits.append((REPEATED_DESCRIPTION, 1, len(description), 0))
         values[1] = ""
+    if REPEATED_TITLE not in rules_off and title and _begins(title, text):
+        edits.append((REPEATED_TITLE, 1, len(title), 0))
+        values[0] = ""
+
+
+def _begins(part: str, *texts: str) -> bool:
+    """Tells whether one of the texts begins with a part, white space and ellipses aside."""
+    beginning = _squeeze(part).rstrip(_UNFINISHED)
+    return beginning != "" and any(
+        _squeeze(text[: 2 * len(part) + _LOOKED_AT]).startswith(beginning) for text in texts
+    )
 
 
 def _squeeze(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Span(NamedTuple):
@@ -29,6 +29,9 @@ class Applied(NamedTuple):
     added: int
 
 
+RUN_CHARS: Final = 4
+
+
 class Trigger(NamedTuple):
     """Characters without which an edit changes nothing.
 
@@ -36,10 +39,12 @@ class Trigger(NamedTuple):
       first: a class of characters as between the brackets of a regular expression.
       second: likewise, of the character behind one of the first class; "" if it may be any. A text
         is thought to stand between two line feeds.
+      run: whether one character of the first class must stand RUN_CHARS times in a row.
     """
 
     first: str
     second: str = ""
+    run: bool = False
 
 
 class Edit:

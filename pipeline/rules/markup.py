@@ -11,7 +11,7 @@ from html.entities import html5
 from operator import itemgetter
 from typing import Final
 
-from pipeline.rules.kinds import Edit, Span, Trigger, find_matches
+from pipeline.rules.kinds import Applied, Edit, Span, Substitution, Trigger, find_matches
 
 # --- Entities ---
 
@@ -92,23 +92,34 @@ def _is_inside(position: int, ranges: list[tuple[int, int]]) -> bool:
     return after > 0 and position < ranges[after - 1][1]
 
 
-def _find_tags(
-    pattern: str, replace: Callable[[re.Match[str]], str]
-) -> Callable[[str], list[Span]]:
-    return _outside_code(find_matches(re.compile(pattern, re.IGNORECASE), replace))
+class _Tags(Substitution):
+    """Puts a constant in the place of tags, but not within back quotes."""
+
+    def find_spans(self, text: str) -> list[Span]:
+        """Returns what `apply` changes."""
+        return _outside_code(super().find_spans)(text)
+
+    def apply(self, text: str) -> Applied:
+        """Returns the changed text, and counts."""
+        return Edit.apply(self, text) if "`" in text else super().apply(text)
 
 
-_RUBY: Final = (
-    r"<r(?:p>[^<>]{0,9}</rp>\s?<r)?t>(?P<ruby>[^<>]{1,200})</rt>(?:\s?<rp>[^<>]{0,9}</rp>)?"
+_RUBY: Final = re.compile(
+    r"<r(?:p>[^<>]{0,9}</rp>\s?<r)?t>(?P<ruby>[^<>]{1,200})</rt>(?:\s?<rp>[^<>]{0,9}</rp>)?",
+    re.IGNORECASE,
 )
-_BLOCK_TAG: Final = rf"</?(?:{_BLOCK_TAGS})(?:\s[^<>]*)?/?>"
-_INLINE_TAG: Final = rf"</?(?:{_INLINE_TAGS})(?:\s[^<>]*)?/?>"
+_BLOCK_TAG: Final = rf"(?i)</?(?:{_BLOCK_TAGS})(?:\s[^<>]*)?/?>"
+_INLINE_TAG: Final = rf"(?i)</?(?:{_INLINE_TAGS})(?:\s[^<>]*)?/?>"
 _TAG: Final = Trigger("<", "!/A-Za-z")
 
 MARKUP_EDITS: Final = (
     Edit("html_entities", Trigger("&", " #A-Za-z"), find_matches(_ENTITY, _decode_entity)),
-    Edit("html_elements", _TAG, _outside_code(_find_whole_elements)),
-    Edit("ruby_annotations", _TAG, _find_tags(_RUBY, lambda found: f"（{found['ruby']}）")),
-    Edit("block_tags", _TAG, _find_tags(_BLOCK_TAG, lambda _: "\n")),
-    Edit("inline_tags", _TAG, _find_tags(_INLINE_TAG, lambda _: "")),
+    Edit("html_elements", Trigger("<", "!sS"), _outside_code(_find_whole_elements)),
+    Edit(
+        "ruby_annotations",
+        Trigger("<", "rR"),
+        _outside_code(find_matches(_RUBY, lambda found: f"（{found['ruby']}）")),
+    ),
+    _Tags("block_tags", _TAG, _BLOCK_TAG, "\n"),
+    _Tags("inline_tags", _TAG, _INLINE_TAG, ""),
 )

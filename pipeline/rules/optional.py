@@ -1,5 +1,6 @@
 """Edits that a configuration asks for: masks of personal data, simplified characters."""
 
+import importlib
 import re
 from functools import cache
 from typing import Any, Final
@@ -17,11 +18,16 @@ EMAIL, MOBILE_NUMBER, IDENTITY_NUMBER = "〔邮箱〕", "〔手机号〕", "〔�
 """The brackets are rare and in the vocabulary: each mask is one clear unit, found again by it."""
 
 _PERSONAL_DATA: Final = re.compile(
-    r"(?P<email>[A-Za-z0-9](?<![A-Za-z0-9._%+-].)[A-Za-z0-9._%+-]{0,63}"
-    r"@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24})(?![A-Za-z0-9@])"
-    r"|[1-9](?<![0-9A-Za-z].)(?<![0-9]\..)"
-    r"(?:(?<=1)(?P<mobile>[3-9][0-9]{9})|(?P<identity>[0-9]{16}[0-9Xx]))(?![0-9A-Za-z])"
+    r"(?P<email>(?!(?:git|root|ubuntu)@)[A-Za-z0-9](?<![A-Za-z0-9._%+/*-].)[A-Za-z0-9._%+-]{0,63}"
+    r"@(?![0-9]x\.)(?:[A-Za-z0-9-]{1,63}\.){1,8}"
+    r"(?:[a-z]{2,24}(?![a-z])|[A-Z]{2,24}(?![A-Za-z])))(?![0-9@])"
+    r"|[1-9](?<![0-9A-Za-z_/=.-].)"
+    r"(?:(?<=1)(?P<mobile>[3-9][0-9]{9})"
+    r"|[0-9]{5}(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{3}[0-9Xx])"
+    r"(?![0-9A-Za-z_/])"
 )
+"""Not in addresses of the web, of machines and repositories; `@2x.png` names a picture, too."""
+
 _WEIGHTS: Final = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECK_DIGITS: Final = "10X98765432"
 """GB 11643-1999: ISO 7064 MOD 11-2 over the first 17 digits."""
@@ -41,7 +47,7 @@ def _is_identity_number(number: str) -> bool:
 
 
 PERSONAL_DATA_EDIT: Final = Edit(
-    PERSONAL_DATA, Trigger("@0-9", "0-9A-Za-z"), find_matches(_PERSONAL_DATA, _mask)
+    PERSONAL_DATA, Trigger("@0-9", "0-9A-Za-z-"), find_matches(_PERSONAL_DATA, _mask)
 )
 
 # --- Script ---
@@ -55,7 +61,7 @@ def simplifying_edit() -> Edit:
       ValueError: OpenCC is not installed.
     """
     try:
-        opencc: Any = __import__("opencc")
+        opencc: Any = importlib.import_module("opencc")
     except ImportError as error:
         raise ValueError(
             'script="simplified" needs OpenCC; install it: pip install opencc'

@@ -4,14 +4,14 @@ import re
 from typing import Final
 
 from pipeline.rules.classes import CHINESE
-from pipeline.rules.kinds import Edit, Span, Trigger, find_matches
+from pipeline.rules.kinds import RUN_CHARS, Edit, Trigger, find_matches
 
 # --- Empty brackets ---
 
 _OPENING: Final = "（(《「『【〈〔"
 _CLOSING: Final = "）)》」』】〉〕"
 _NOTHING: Final = "，、；：。,;·"
-_LANGUAGE: Final = rf"[{CHINESE}]{{1,4}}[语語文名音稱称][：:](?=[，、；,; ）)])"
+_LANGUAGE: Final = rf"[{CHINESE}]{{1,4}}[语語文名音稱称][：:](?=[，、；,;）])"
 _EMPTY_BRACKETS: Final = re.compile(
     rf"（(?![ A-Za-z])(?<![A-Za-z0-9_]（)(?:[ {_NOTHING}]|{_LANGUAGE})*）"
     rf"|\(\)(?<=[{CHINESE}]..)(?=[{CHINESE}，。、；：])"
@@ -49,25 +49,15 @@ def _mend_commas(match: re.Match[str]) -> str:
 # --- Runs of one mark ---
 
 _MARKS: Final = "！？!?。…—~～\\-=_*+·.─━═＿＝－"
-_REPEATED: Final = re.compile(rf"([{_MARKS}])\1{{2,}}")
+_REPEATED: Final = re.compile(rf"([{_MARKS}])\1{{{RUN_CHARS - 1},}}")
 _MAX_RUN: Final = 3
 _MAX_RUNS: Final = {"…": 2, "—": 2, ".": 6}
-"""Ellipsis and dash have two characters (GB/T 15834-2011, 4.11 and 4.13); six dots are typed for
+"""Ellipsis and dash have two characters (GB/T 15834-2011, 4.11 and 4.10); six dots are typed for
 the former."""
 
 
 def _shorten(run: re.Match[str]) -> str:
     return run[0][: _MAX_RUNS.get(run[1], _MAX_RUN)]
-
-
-_TOO_LONG: Final = tuple(
-    mark * (_MAX_RUNS.get(mark, _MAX_RUN) + 1) for mark in _MARKS.replace("\\", "")
-)
-_find_long_runs: Final = find_matches(_REPEATED, _shorten)
-
-
-def _find_repeated(text: str) -> list[Span]:
-    return _find_long_runs(text) if any(map(text.__contains__, _TOO_LONG)) else []
 
 
 PUNCTUATION_EDITS: Final = (
@@ -81,5 +71,9 @@ PUNCTUATION_EDITS: Final = (
         Trigger(rf"{_OPENING}{_COMMAS}\n", f"{_COMMAS}。）"),
         find_matches(_STRAY_COMMAS, _mend_commas),
     ),
-    Edit("repeated_punctuation", Trigger(_MARKS, _MARKS), _find_repeated),
+    Edit(
+        "repeated_punctuation",
+        Trigger(_MARKS, run=True),
+        find_matches(_REPEATED, _shorten),
+    ),
 )

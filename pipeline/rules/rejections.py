@@ -45,7 +45,7 @@ _MOJIBAKE: Final = re.compile(
     rf"|[{_WRONGLY_READ}]|斤拷|烫烫烫|屯屯屯"
 )
 
-_SLOTS_BITS: Final = 20
+_SLOT_BITS: Final = 20
 """For the n-grams of a batch of 1 MB: the more slots, the fewer share one by chance."""
 
 Counts = npt.NDArray[np.uint32]
@@ -87,16 +87,15 @@ class Batch(NamedTuple):
         """Counts the characters of at least one text."""
         codes, starts = encode(texts)
         classes = _class_table().take(codes, mode="clip")[:-1]
-        one = np.uint32(1)
         counts = [
-            np.add.reduceat(classes >> np.uint32(bit) & one, starts, dtype=np.uint32)
+            np.add.reduceat(classes >> np.uint8(bit) & np.uint8(1), starts, dtype=np.uint32)
             for bit in range(len(_CLASSES))
         ]
         lengths = np.array([len(text) for text in texts])
         visible, chinese, letters, odd, line_ends = counts
         return cls(
             *(texts, codes, starts, lengths, visible, chinese, letters, odd),
-            line_ends - one,
+            line_ends - np.uint32(1),
         )
 
 
@@ -104,10 +103,11 @@ _CLASSES: Final = (_VISIBLE, CHINESE, _LETTERS, f"{_LATIN}{_WRONGLY_READ}斤烫�
 
 
 @cache
-def _class_table() -> Counts:
-    table = np.zeros(CODE_POINTS, np.uint32)
+def _class_table() -> npt.NDArray[np.uint8]:
+    """Returns by code point a bit for each of _CLASSES that it is in."""
+    table = np.zeros(CODE_POINTS, np.uint8)
     for bit, char_class in enumerate(_CLASSES):
-        table[members(char_class)] |= np.uint32(1 << bit)
+        table[members(char_class)] |= np.uint8(1 << bit)
     return table
 
 
@@ -142,7 +142,7 @@ def find_reasons(texts: Sequence[str], corpus: str, config: DocumentsConfig) -> 
 def has_repeated_ngrams(batch: Batch, max_fraction: float) -> Mask:
     """Tells of which texts more of the n-grams than wanted are equal to one before.
 
-    Source: duplicate n-grams of Rae et al. 2021, section A.1.1. Differs: characters, not words,
+    Source: duplicate n-grams of Rae et al. 2021, table A1. Differs: characters, not words,
     and the share of n-grams, not of characters in them.
     """
     ngrams = np.maximum(batch.lengths - (NGRAM_CHARS - 1), 0)
@@ -166,17 +166,18 @@ def _hash_ngrams(batch: Batch) -> Counts:
 
 def _count_shared_slots(hashes: Counts, starts: npt.NDArray[np.intp]) -> Counts:
     """Returns for each text how many n-grams share a slot with a later one: all equal ones do."""
-    slots = hashes >> np.uint32(32 - _SLOTS_BITS)
+    slots = (hashes >> np.uint32(32 - _SLOT_BITS)).astype(np.intp)
     places = np.arange(len(slots), dtype=np.int32)
-    last = np.empty(1 << _SLOTS_BITS, np.int32)
+    last = np.empty(1 << _SLOT_BITS, np.int32)
     last[slots] = places
-    return np.add.reduceat(last[slots] != places, starts, dtype=np.uint32)
+    shared = last.take(slots, mode="clip") != places
+    return np.add.reduceat(shared, starts, dtype=np.uint32)
 
 
 def has_repeated_lines(batch: Batch, max_fraction: float) -> Mask:
     """Tells of which texts more of the characters than wanted are in lines equal to one before.
 
-    Source: duplicate lines of Rae et al. 2021, section A.1.1.
+    Source: duplicate lines of Rae et al. 2021, table A1.
     """
     holds = np.zeros(len(batch.texts), np.bool_)
     for document in np.flatnonzero(batch.line_ends).tolist():

@@ -1,12 +1,14 @@
 """Finds out for many texts at once which edits may change them."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.rules.classes import CODE_POINTS, encode, members
-from pipeline.rules.kinds import Trigger
+from pipeline.rules.kinds import RUN_CHARS, Trigger
 
 _TABLE_BITS: Final = 32
 
@@ -31,6 +33,7 @@ class Scanner:
         if len(bits) + self._shift > _TABLE_BITS:
             raise ValueError(f"triggers need {len(bits) + self._shift} bits, got {_TABLE_BITS}")
         self._any_second = np.uint32((1 << len(set(singles))) - 1)
+        self._runs = np.uint32(sum(self.flags[trigger] for trigger in bits if trigger.run))
         self._table = np.zeros(CODE_POINTS, np.uint32)
         for trigger, bit in bits.items():
             self._table[members(trigger.first)] |= np.uint32(1 << bit)
@@ -44,4 +47,21 @@ class Scanner:
         codes, starts = encode(texts)
         bits = self._table.take(codes, mode="clip")
         hits = bits[:-1] & (bits[1:] >> self._shift | self._any_second)
+        hits &= _begin_runs(codes) * self._runs | ~self._runs
         return np.bitwise_or.reduceat(hits, starts).tolist()
+
+
+@lru_cache(maxsize=2)
+def load_scanner(triggers: tuple[Trigger, ...]) -> Scanner:
+    """Returns a scanner; its table is built once a process."""
+    return Scanner(triggers)
+
+
+def _begin_runs(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
+    """Returns which but the last of some code points are the first of RUN_CHARS equal ones."""
+    same = codes[:-1] == codes[1:]
+    begin = same.copy()
+    for distance in range(1, RUN_CHARS - 1):
+        begin[:-distance] &= same[distance:]
+        begin[-distance:] = False
+    return begin

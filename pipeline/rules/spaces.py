@@ -61,7 +61,7 @@ def _are_words(tokens: list[str]) -> bool:
 
 # --- White space ---
 
-_TO_BECOME_WHITE_SPACE: Final = f" \n{LINE_ENDS}{WIDE_SPACES}<>&;"
+_TO_BECOME_WHITE_SPACE: Final = f" \n{LINE_ENDS}{WIDE_SPACES}"
 
 
 class _WhiteSpace(Edit):
@@ -71,7 +71,9 @@ class _WhiteSpace(Edit):
     """
 
     _run = re.compile("[ \n][ \n]+")
-    _mixed_run = re.compile(r"\n[ \n]+| (?<!  ) *+\n[ \n]*")
+    _line_ends = re.compile(r"\n[ \n]+")
+    _line_ends_after_spaces = re.compile(r"\n[ \n]+| (?<!  ) *+\n[ \n]*")
+    _spaces = re.compile("  +")
 
     def __init__(self) -> None:
         trigger = Trigger(_TO_BECOME_WHITE_SPACE, _TO_BECOME_WHITE_SPACE)
@@ -93,20 +95,11 @@ class _WhiteSpace(Edit):
         if not bare:
             return Applied("", int(text != ""), len(text), 0)
         ends = (text[0] in " \n") + (text[-1] in " \n")
-        if " \n" in bare or "\n " in bare:
-            lines, runs = self._mixed_run.subn("\n", bare)
-        else:
-            lines, runs = _shorten_runs(bare, "\n")
-        changed, gaps = _shorten_runs(lines, " ")
+        line_ends = self._line_ends_after_spaces if " \n" in bare else self._line_ends
+        lines, runs = line_ends.subn("\n", bare)
+        changed, gaps = self._spaces.subn(" ", lines)
         removed = len(text) - len(changed) + runs + gaps
         return Applied(changed, ends + runs + gaps, removed, runs + gaps)
-
-
-def _shorten_runs(text: str, char: str) -> tuple[str, int]:
-    """Leaves one of each run of a character; returns the text and the number of runs."""
-    while char * 3 in text:
-        text = text.replace(char * 3, char * 2)
-    return text.replace(char * 2, char), text.count(char * 2)
 
 
 CHINESE_SPACES: Final = Edit(

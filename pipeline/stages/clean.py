@@ -1,14 +1,14 @@
 """Input files -> units -> cleaned documents, rejections and the keys that find duplicates."""
 
 import operator
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from pipeline import corpora, dedup, files, ledger, near_duplicates, reading, units
-from pipeline.blocks import FrameWriter
+from pipeline.blocks import FrameWriter, encode_document
 from pipeline.config import DocumentsConfig
 from pipeline.errors import BrokenFileError
 from pipeline.layout import Layout, input_name
@@ -18,7 +18,6 @@ from pipeline.records import (
     HELD_OUT,
     SPLITS,
     TRAIN,
-    Document,
     InputFile,
     Rejected,
     Skipped,
@@ -26,16 +25,19 @@ from pipeline.records import (
     document_id,
 )
 from pipeline.resume import Stage
-from pipeline.rules import Change, Cleaner, Joined, find_spans, join_fields
+from pipeline.rules import FIELD_JOINER, Change, Cleaner, Joined, find_spans, join_fields
 from pipeline.samples import (
     EDITS,
     REJECTED,
+    Row,
     Sample,
     Sampler,
+    describe_difference,
     describe_edit,
     describe_text,
     rows_to_samples,
     samples_to_rows,
+    size_in_unit,
 )
 
 READ_STAGE, CLEAN_STAGE = "read", "clean"
@@ -43,6 +45,7 @@ READ_STAGE, CLEAN_STAGE = "read", "clean"
 SIZE: Final = np.dtype([("document", "<i8"), ("text_bytes", "<u4"), ("chars", "<u4")])
 """Number of a cleaned document, and the size of its text."""
 
+_FIRST_LINE: Final = bytes(4)
 _BATCH_LINES: Final = 1000
 _BATCH_BYTES: Final = 1 << 20
 _SHOWN_CHARS: Final = 1000
@@ -89,15 +92,16 @@ def clean_unit(
         reason = f"byte {error.offset:,}: {error.fault}"
         skipped = Skipped(unit.corpus, unit.split, unit.name, unit.start, unit.end, reason)
         nothing = _UnitCleaning(unit._replace(path=""), config, layout).run()
-        return nothing._replace(unit=unit, skipped=[skipped])
+        return nothing._replace(skipped=[skipped])
 
 
 class ReadLine(NamedTuple):
-    """A line that could be read: where it begins, its split, its text before cleaning."""
+    """A line that could be read: where it begins, its split, its fields and what they make."""
 
     offset: int
     split: str
     upstream_id: str
+    values: list[str]
     joined: Joined
 
 
@@ -147,8 +151,8 @@ def _read_line(
     parsed = corpora.parse_line(line, corpora.CORPORA[unit.corpus])
     if isinstance(parsed, corpora.LineFault):
         return UnreadableLine(raw_line.offset, split, parsed.reason, line, raw_line.length)
-    joined = join_fields(unit.corpus, parsed.values, parsed.aids)
-    return ReadLine(raw_line.offset, split, parsed.upstream_id, joined)
+    joined = join_fields(unit.corpus, parsed.values, parsed.aids, config.rules_off)
+    return ReadLine(raw_line.offset, split, parsed.upstream_id, parsed.values, joined)
 
 
 class _UnitCleaning:
@@ -160,7 +164,7 @@ class _UnitCleaning:
         self._layout = layout
         self._cleaner = Cleaner(unit.corpus, config)
         self._ledger: Ledger = Counter()
-        self._sampler = Sampler()
+        self._sampler = Sampler(size_in_unit(unit.total))
         # Of a document at offset 0 of its file.
         self._id_stems = {
             split: document_id(unit.corpus, split, unit.name, 0)[:-1] for split in SPLITS
@@ -206,8 +210,7 @@ class _UnitCleaning:
                 self._reject_unreadable(line)
         cleaned = self._cleaner.clean([line.joined.text for line in lines])
         self._account_reading(lines)
-        for change in cleaned.changes:
-            self._account_change(change, lines[change.document])
+        self._account_changes(cleaned.changes, lines)
         kept: list[_Kept] = []
         for line, text, reason in zip(lines, cleaned.texts, cleaned.reasons, strict=True):
             if reason is None:
@@ -224,25 +227,25 @@ class _UnitCleaning:
         encoded = text.encode()
         number = self._number(line)
         content = dedup.hash_text(encoded)
-        self._kept.write(
-            Document(self._id(line), self._unit.corpus, line.split, line.upstream_id, text)
-        )
+        row = self._id(line), self._unit.corpus, line.split, line.upstream_id, text
+        self._kept.write_line(encode_document(*row))
         self._sizes.append((number, len(encoded), len(text)))
         self._keys += content, number.to_bytes(8, "little")
         return _Kept(number, content, text)
 
     def _note_paragraphs(self, kept: Sequence["_Kept"]) -> None:
         least = self._config.min_paragraph_chars
-        for number, _, text in kept:
+        for number, content, text in kept:
             if len(text) < least:
+                continue
+            document = number.to_bytes(8, "little")
+            if "\n" not in text:
+                self._paragraphs += content, document, _FIRST_LINE
                 continue
             for place, paragraph in enumerate(text.split("\n")):
                 if len(paragraph) >= least:
-                    self._paragraphs += (
-                        dedup.hash_text(paragraph.encode()),
-                        number.to_bytes(8, "little"),
-                        place.to_bytes(4, "little"),
-                    )
+                    key = dedup.hash_text(paragraph.encode())
+                    self._paragraphs += key, document, place.to_bytes(4, "little")
 
     def _note_signatures(self, kept: Sequence["_Kept"]) -> None:
         long = [each for each in kept if len(each.text) >= near_duplicates.MIN_CHARS]
@@ -280,7 +283,8 @@ class _UnitCleaning:
         self._count(line, ledger.DOCUMENTS, reason, 1)
         doc_id, corpus = self._id(line), self._unit.corpus
         self._rejected.write(Rejected(doc_id, corpus, line.split, upstream_id, stage, reason, text))
-        self._sample(REJECTED, reason, line, lambda: describe_text(text))
+        for _, draw in self._sampler.draws(REJECTED, reason, [self._number(line)]):
+            self._add_sample(REJECTED, reason, line, draw, describe_text(text))
 
     def _account_reading(self, lines: Sequence[ReadLine]) -> None:
         splits = Counter(line.split for line in lines)
@@ -291,15 +295,31 @@ class _UnitCleaning:
         for line in lines:
             for rule, *counts in line.joined.edits:
                 self._count_edit(line, rule, *counts)
+                if rule != FIELD_JOINER:
+                    self._sample_joining(line, rule)
 
-    def _account_change(self, change: Change, line: ReadLine) -> None:
-        self._count_edit(line, change.rule, change.times, change.removed, change.added)
-        self._sample(
-            *(EDITS, change.rule, line),
-            lambda: describe_edit(
-                change.before, find_spans(change.rule, change.before, self._config)
-            ),
-        )
+    def _sample_joining(self, line: ReadLine, rule: str) -> None:
+        for _, draw in self._sampler.draws(EDITS, rule, [self._number(line)]):
+            row = describe_difference("\n".join(filter(None, line.values)), line.joined.text)
+            self._add_sample(EDITS, rule, line, draw, row)
+
+    def _account_changes(self, changes: Sequence[Change], lines: Sequence[ReadLine]) -> None:
+        groups: defaultdict[tuple[str, str], list[Change]] = defaultdict(list)
+        for change in changes:
+            groups[change.rule, lines[change.document].split].append(change)
+        for (rule, _), group in groups.items():
+            of_group = [lines[change.document] for change in group]
+            counts = (
+                sum(change.times for change in group),
+                sum(change.removed for change in group),
+                sum(change.added for change in group),
+            )
+            self._count_edit(of_group[0], rule, *counts)
+            numbers = [self._number(line) for line in of_group]
+            for place, draw in self._sampler.draws(EDITS, rule, numbers):
+                before = group[place].before
+                row = describe_edit(before, find_spans(rule, before, self._config))
+                self._add_sample(EDITS, rule, of_group[place], draw, row)
 
     def _count_edit(self, line: ReadLine, rule: str, times: int, removed: int, added: int) -> None:
         self._count(line, ledger.EDITS, rule, times)
@@ -311,17 +331,11 @@ class _UnitCleaning:
     ) -> None:
         self._ledger[self._unit.corpus, line.split, account, item] += number
 
-    def _sample(
-        self,
-        kind: str,
-        name: str,
-        line: "ReadLine | UnreadableLine",
-        describe: Callable[[], dict[str, Any]],
+    def _add_sample(
+        self, kind: str, name: str, line: "ReadLine | UnreadableLine", draw: int, row: Row
     ) -> None:
-        draw = self._sampler.draw(kind, name, self._number(line))
-        if draw is not None:
-            place = {"doc_id": self._id(line), "corpus": self._unit.corpus, "split": line.split}
-            self._sampler.add(kind, name, draw, place | describe())
+        place = {"doc_id": self._id(line), "corpus": self._unit.corpus, "split": line.split}
+        self._sampler.add(kind, name, draw, place | row)
 
     def _number(self, line: "ReadLine | UnreadableLine") -> int:
         return self._first_numbers[line.split] + line.offset

@@ -26,6 +26,7 @@ from pipeline.samples import (
     describe_text,
     rows_to_samples,
     samples_to_rows,
+    size_in_unit,
 )
 from pipeline.stages.clean import SIZE, bytes_of
 
@@ -97,7 +98,7 @@ class _UnitFinishing:
         self._losers = _index_losers(goings.losers)
         self._repeats = _index_repeats(goings.repeats)
         self._ledger: Ledger = Counter()
-        self._sampler = Sampler()
+        self._sampler = Sampler(size_in_unit(goings.unit.total))
         self._rejected: list[Rejected] = []
 
     def run(self) -> Finished:
@@ -188,9 +189,6 @@ class _UnitFinishing:
         return ""
 
     def _sample_trimming(self, document: Document, number: int, repeated: set[int]) -> None:
-        draw = self._sampler.draw(EDITS, REPEATED_PARAGRAPH, number)
-        if draw is None:
-            return
         spans: list[tuple[int, int, str]] = []
         start = 0
         for place, text in enumerate(document.text.split("\n")):
@@ -198,7 +196,8 @@ class _UnitFinishing:
                 spans.append((start, start + len(text), ""))
             start += len(text) + 1
         row = _place_of(document) | describe_edit(document.text, spans)
-        self._sampler.add(EDITS, REPEATED_PARAGRAPH, draw, row)
+        for _, draw in self._sampler.draws(EDITS, REPEATED_PARAGRAPH, [number]):
+            self._sampler.add(EDITS, REPEATED_PARAGRAPH, draw, row)
 
     def _reject(
         self,
@@ -213,8 +212,7 @@ class _UnitFinishing:
         self._rejected.append(
             Rejected(*document[:4], DEDUP_STAGE, reason, text, duplicate_of, similarity)
         )
-        draw = self._sampler.draw(REJECTED, reason, number)
-        if draw is not None:
+        for _, draw in self._sampler.draws(REJECTED, reason, [number]):
             row = _place_of(document) | describe_text(document.text if text is None else text)
             row |= {"duplicate_of": duplicate_of, "similarity": similarity}
             self._sampler.add(REJECTED, reason, draw, row)
