@@ -5,7 +5,7 @@ A frame is one block and can be read by itself; all frames together are one vali
 
 import io
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, Any, BinaryIO, Final, cast
 
 import numpy as np
@@ -56,6 +56,13 @@ class FrameWriter:
         """Adds one row that is a JSON line already, its line feed included."""
         self._lines.append(line)
         self._bytes += len(line)
+        if self._bytes >= self._frame_bytes:
+            self.end_frame()
+
+    def write_lines(self, lines: Sequence[bytes]) -> None:
+        """Adds rows likewise; a frame ends behind them, if it is full."""
+        self._lines += lines
+        self._bytes += sum(map(len, lines))
         if self._bytes >= self._frame_bytes:
             self.end_frame()
 

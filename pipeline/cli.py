@@ -25,6 +25,16 @@ _RUNNERS = ("local", "DataflowRunner", "FlinkRunner", "PortableRunner")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0 when done, 1 when the run failed, 2 for wrong usage, 130 when interrupted."""
+    try:
+        exit_code = _main(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads what is printed, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return exit_code
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = _make_parser()
     words = list(sys.argv[1:] if argv is None else argv)
     # Only the first word can name a stage: a later one may be the value of a flag of Beam's.
@@ -53,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error, 2)
     except PipelineError as error:
         return _fail(error, 1)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         return _fail(explain_os_error(error), 1)
     except KeyboardInterrupt:

@@ -95,6 +95,28 @@ def hash_text(text: bytes) -> bytes:
     return hashlib.blake2b(text, digest_size=16).digest()
 
 
+# --- Keys ---
+
+
+def make_keys(contents: Sequence[bytes], documents: Sequence[int]) -> Records:
+    """Returns the keys of documents, from what `hash_text` says of each and their numbers."""
+    keys = np.empty(len(documents), KEY)
+    halves = np.frombuffer(b"".join(contents), "<u8").reshape(-1, 2)
+    keys["high"], keys["low"], keys["document"] = halves[:, 0], halves[:, 1], documents
+    return keys
+
+
+def make_bands(
+    keys: npt.NDArray[np.uint64], contents: Sequence[bytes], documents: Sequence[int]
+) -> Records:
+    """Returns the bands of documents: likewise, and from `near_duplicates.band_keys` of them."""
+    bands = np.empty(keys.shape, BAND)
+    bands["high"] = keys
+    bands["content"] = np.frombuffer(b"".join(contents), "<u4").reshape(-1, 4)[:, :1]
+    bands["document"] = np.array(documents)[:, None]
+    return bands.ravel()
+
+
 # --- Key files ---
 
 

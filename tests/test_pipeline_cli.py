@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.blocks import read_rows
 from pipeline.cli import main
+from pipeline.rules.optional import simplifying_edit
 from vocab.counting import TokenCounts
 from vocab.selection import select_tokens
 from vocab.vocab_file import format_vocab
@@ -253,6 +254,59 @@ def test_unknown_runner_is_an_error(capsys, tmp_path):
     assert code == 2 and "argument --runner: invalid choice: 'Foo'" in said
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            ["--rules_off=inline_tags,full_width_latinn"],
+            "--rules_off names no rule 'full_width_latinn'; do you mean 'full_width_latin'?",
+        ),
+        (["--script=simplified"], 'script="simplified" needs OpenCC; install it: pip install open'),
+        (["--blocklist=nowhere.txt"], "--blocklist=nowhere.txt cannot be read ("),
+    ],
+)
+@pytest.mark.parametrize("command", [[], ["documents"], ["plan"]])
+def test_rules_that_cannot_be_are_refused_before_anything_is_read(
+    capsys, tmp_path, vocab, monkeypatch, command, flags, said
+):
+    monkeypatch.setitem(sys.modules, "opencc", None)  # as if it were not installed
+    simplifying_edit.cache_clear()
+    monkeypatch.setattr("pipeline.run.find_inputs", forbidden)
+    (tmp_path / "input").mkdir()
+    paths = f"--input_dir={tmp_path}/input", f"--output_dir={tmp_path}/out", f"--vocab={vocab}"
+    code, printed = call(capsys, *command, *paths, *flags)
+    assert code == 2 and printed.startswith("pipeline: --") and said in printed
+    assert printed.count("\n") == 1
+    assert failed_before_writing(tmp_path)
+
+
+def forbidden(*_):
+    raise AssertionError
+
+
+@pytest.mark.parametrize("command", ["report", "inspect"])
+def test_reading_commands_say_where_nothing_was_made(capsys, tmp_path, command):
+    code, said = call(capsys, command, f"--output_dir={tmp_path}/out")
+    assert code == 2 and said.startswith(f"pipeline: {tmp_path}/out/")
+    assert "is missing" in said and "python -m pipeline --input_dir=DIR" in said
+    assert failed_before_writing(tmp_path)
+    code, said = call(capsys, command)
+    assert (code, said) == (2, "pipeline: --output_dir is needed: the directory to write to\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--dedup=fuzzy"], "argument --dedup: invalid choice: 'fuzzy'"),
+        (["--script=traditional"], "argument --script: invalid choice: 'traditional'"),
+    ],
+)
+def test_unknown_choice_is_an_error_that_lists_the_known_ones(capsys, tmp_path, flags, said):
+    code, printed = call(capsys, *flags, "--input_dir=nowhere", f"--output_dir={tmp_path}/out")
+    assert code == 2 and said in printed and "choose from" in printed
+    assert failed_before_writing(tmp_path)
+
+
 # --- Broken lines: counted, recorded, never fatal by themselves ---
 
 BROKEN_LINES = [
@@ -386,6 +440,185 @@ def test_failing_unit_is_told_in_one_line(tmp_path):
     assert done.stderr.startswith(f"pipeline: {tmp_path}/input/{NEWS_FILE}.gz, byte ")
     assert ": cannot be unpacked (" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+# --- Flags that shape the documents ---
+
+TRADITIONAL = "臺灣的圖書館裡收藏著許多關於鐵路歷史的舊照片和車票。"
+EDITED = [
+    {"text": "有事请致信<b>王老师</b>，邮箱 wang.lin@example.com，手机13800138000，不要半夜打。"},
+    {"text": TRADITIONAL},
+    {"text": "这家公司的网上赌场广告写得像正经新闻一样，大家小心。"},
+]
+
+
+def documents_of(capsys, folder, out, *flags):
+    assert call(capsys, "documents", f"--input_dir={folder}", f"--output_dir={out}", *flags)[0] == 0
+    return [
+        [row for part in sorted((out / name).glob("part-*")) for row in read_rows(str(part))]
+        for name in ("documents", "rejected")
+    ]
+
+
+@pytest.mark.slow
+def test_flags_of_cleaning_do_what_they_say(capsys, tmp_path, write_lines):
+    folder = write_lines("mine_train.jsonl", EDITED)
+    words = tmp_path / "words.txt"
+    words.write_text("\ufeff# none of these\n\n  网上赌场 \n", encoding="utf-8")
+    kept, lost = documents_of(capsys, folder, tmp_path / "plain")
+    assert [row["text"] for row in kept] == [
+        EDITED[0]["text"].replace("<b>", "").replace("</b>", ""),
+        *(row["text"] for row in EDITED[1:]),
+    ]
+    assert lost == []
+    flags = ["--rules_off=inline_tags,,inline_tags", "--mask_personal_data", f"--blocklist={words}"]
+    kept, lost = documents_of(capsys, folder, tmp_path / "other", *flags)
+    assert [row["text"] for row in kept] == [
+        "有事请致信<b>王老师</b>，邮箱 〔邮箱〕，手机〔手机号〕，不要半夜打。",
+        TRADITIONAL,
+    ]
+    assert [(row["stage"], row["reason"]) for row in lost] == [("clean", "blocklisted")]
+    ledger = json.loads((tmp_path / "other/ledger.json").read_bytes())
+    of_split = ledger["corpora"]["plain"]["train"]
+    assert of_split["edits"]["personal_data"] == 2 and "inline_tags" not in of_split["edits"]
+    assert of_split["removed"]["personal_data"] == len("wang.lin@example.com13800138000")
+    assert of_split["added"]["personal_data"] == len("〔邮箱〕〔手机号〕")
+
+
+class FakeOpenCC:
+    """Converts as OpenCC does, three characters at least."""
+
+    def __init__(self, config):
+        assert config == "t2s"
+
+    def convert(self, text):
+        return text.translate(
+            str.maketrans("臺灣圖書館裡許關於鐵歷舊車", "台湾图书馆里许关于铁历旧车")
+        )
+
+
+@pytest.mark.slow
+def test_script_simplified_converts_and_accounts(capsys, tmp_path, write_lines, monkeypatch):
+    folder = write_lines("mine_train.jsonl", EDITED[1:])
+    monkeypatch.setitem(sys.modules, "opencc", type(sys)("opencc"))
+    monkeypatch.setattr(sys.modules["opencc"], "OpenCC", FakeOpenCC, raising=False)
+    simplifying_edit.cache_clear()
+    try:
+        kept, _ = documents_of(capsys, folder, tmp_path / "out", "--script=simplified")
+    finally:
+        simplifying_edit.cache_clear()
+    converted = FakeOpenCC("t2s").convert(TRADITIONAL)
+    assert [row["text"] for row in kept] == [converted, EDITED[2]["text"]]
+    ledger = json.loads((tmp_path / "out/ledger.json").read_bytes())
+    changed = sum(a != b for a, b in zip(TRADITIONAL, converted, strict=True))
+    of_split = ledger["corpora"]["plain"]["train"]
+    assert changed == 13
+    assert {of_split[name]["script"] for name in ("edits", "removed", "added")} == {changed}
+
+
+LONG = (
+    "西郊支线铁路停运十八年以后换了模样，十二公里长的路基铺上暗红色沥青，只供骑行与步行。"
+    "沿线五座小站保留了站牌、信号灯和候车长椅，其中一座的票房改成咖啡馆，递车票的窗口如今递拿铁。"
+    "设计师说，他们没有拆掉全部铁轨，每隔两百米留一段嵌在路面里，让人知道脚下曾经跑过什么。"
+    "开放首日，租赁点的四百辆自行车不到十点就借完了，一位当过扳道工的老人由孙女推着轮椅走了两站。"
+    "沿线居民也有担忧，主要是夜里太吵，管理方因而规定晚上十点熄灯，并在靠近住宅的一侧种了两排女贞。"
+)
+FOOTER = (
+    "声明：本版所载文字与图片均由受访单位或本报记者提供，仅供读者参考，"
+    "不构成任何购买或者投资的建议，转载请注明出处。"
+)
+REPEATED = [
+    {"text": LONG},
+    {"text": LONG},
+    {"text": LONG.replace("两百米", "三百米")},
+    {"text": f"{LONG[:60]}\n{FOOTER}"},
+    {"text": f"{LONG[60:120]}\n{FOOTER}"},
+    {"text": f"今日更正启事\n{FOOTER}"},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("level", "reasons", "with_footer"),
+    [
+        ("none", {}, 3),
+        ("exact", {1: "duplicate"}, 3),
+        ("near", {1: "duplicate", 2: "near_duplicate", 5: "short_after_dedup"}, 1),
+    ],
+)
+def test_dedup_does_as_much_as_it_is_told(
+    capsys, tmp_path, write_lines, level, reasons, with_footer
+):
+    folder = write_lines("mine_train.jsonl", REPEATED)
+    kept, lost = documents_of(capsys, folder, tmp_path / "out", f"--dedup={level}")
+    offsets = [0]
+    for record in REPEATED:
+        offsets.append(offsets[-1] + len(json.dumps(record, ensure_ascii=False).encode()) + 1)
+    found = {int(row["doc_id"].rpartition(":")[2]): row["reason"] for row in lost}
+    assert found == {offsets[place]: reason for place, reason in reasons.items()}
+    assert len(kept) == len(REPEATED) - len(reasons)
+    assert sum(FOOTER in row["text"] for row in kept) == with_footer
+
+
+# --- Looking at what was made ---
+
+
+@pytest.fixture(scope="module")
+def bundled_run(tmp_path_factory, bundled_corpus) -> str:
+    """The flag that names the outputs of a run over the bundled corpus."""
+    out = tmp_path_factory.mktemp("bundled") / "out"
+    flags = f"--input_dir={bundled_corpus}", f"--output_dir={out}", "--num_workers=1", "--quiet"
+    assert main(["documents", *flags]) == 0
+    return f"--output_dir={out}"
+
+
+@pytest.mark.slow
+def test_report_makes_the_same_page_again_and_prints_its_path(capsys, bundled_run):
+    path = Path(bundled_run.partition("=")[2], "report.html")
+    page = path.read_bytes()
+    path.unlink()
+    assert main(["report", bundled_run]) == 0
+    assert capsys.readouterr().out == f"{path}\n"
+    assert path.read_bytes() == page
+
+
+@pytest.mark.slow
+def test_inspect_shows_rejections_edits_documents_and_an_overview(capsys, bundled_run):
+    def inspect(*flags):
+        assert main(["inspect", bundled_run, *flags]) == 0
+        return capsys.readouterr().out
+
+    overview = inspect()
+    assert "near_duplicate_of_training" in overview and "ruby_annotations" in overview
+    near = inspect("--reason=near_duplicate")
+    assert ", 0.93 alike)" in near and "\nstays: news2016zh/train/" in near
+    assert "[-今年-]" in near
+    assert "{+（tāo␣tiè）+}" in inspect("--rule=ruby_annotations")
+    first = "baike2018qa/train/baike_qa_train.json:0"
+    assert inspect(f"--doc_id={first}").startswith(f"{first} (kept, ")
+    assert len(inspect("--reason=too_short", "--limit=1")) < len(inspect("--reason=too_short"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--reason=boring", "no reason 'boring' here; there are: duplicate, duplicate_of_training"),
+        ("--rule=boring", "no rule 'boring' here; there are: block_tags, chinese_spaces, "),
+        ("--doc_id=plain/train/a:0", "no document 'plain/train/a:0' here, kept or rejected; ids"),
+        ("--limit=0", "--limit must be at least 1, got 0"),
+    ],
+)
+def test_inspect_refuses_what_is_not_there_and_says_what_is(capsys, bundled_run, flag, said):
+    assert main(["inspect", bundled_run, flag]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"pipeline: {said}") and printed.out == ""
+
+
+@pytest.mark.slow
+def test_inspect_takes_one_question_at_a_time(capsys, bundled_run):
+    assert main(["inspect", bundled_run, "--reason=too_short", "--rule=line_ends"]) == 2
+    assert "give one of --reason, --rule and --doc_id" in capsys.readouterr().err
 
 
 # --- Help ---

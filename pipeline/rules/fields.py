@@ -116,10 +116,20 @@ def _drop_repeated_fields(
 
 def _begins(part: str, *texts: str) -> bool:
     """Tells whether one of the texts begins with a part, white space and ellipses aside."""
+    first = _first_character(part)
+    # Nearly all differ here.
+    alike = [text for text in texts if _first_character(text) in (first, "<") or first == "<"]
+    if not alike:
+        return False
     beginning = _squeeze(part).rstrip(_UNFINISHED)
     return beginning != "" and any(
-        _squeeze(text[: 2 * len(part) + _LOOKED_AT]).startswith(beginning) for text in texts
+        _squeeze(text[: 2 * len(part) + _LOOKED_AT]).startswith(beginning) for text in alike
     )
+
+
+def _first_character(text: str) -> str:
+    """Returns the first character that is no white space; of a `<br>` its bracket."""
+    return text[:1] if text[:1] > " " else text.lstrip()[:1]
 
 
 def _squeeze(text: str) -> str:

@@ -112,12 +112,15 @@ def _class_table() -> npt.NDArray[np.uint8]:
 
 
 def find_reasons(texts: Sequence[str], corpus: str, config: DocumentsConfig) -> list[str | None]:
-    """Returns for each cleaned text of a corpus the first reason not to keep it, or None."""
+    """Returns for each cleaned text of a corpus the first reason not to keep it, or None.
+
+    A text without visible characters is too short, even if that rule is left out.
+    """
     reasons: list[str | None] = [None] * len(texts)
     if not texts:
         return reasons
     batch = Batch.of(texts)
-    min_chars = config.min_chars[corpus]
+    min_chars = 1 if TOO_SHORT in config.rules_off else config.min_chars[corpus]
     tests: dict[str, Callable[[], Mask]] = {
         TOO_SHORT: lambda: batch.visible < min_chars,
         TOO_LITTLE_CHINESE: lambda: batch.chinese < config.min_chinese_fraction * batch.visible,
@@ -130,7 +133,7 @@ def find_reasons(texts: Sequence[str], corpus: str, config: DocumentsConfig) -> 
         BLOCKLISTED: lambda: has_blocked_words(batch, config.blocklist),
     }
     for name, test in reversed(tests.items()):
-        if name not in config.rules_off:
+        if name == TOO_SHORT or name not in config.rules_off:
             for document in np.flatnonzero(test()).tolist():
                 reasons[document] = name
     return reasons

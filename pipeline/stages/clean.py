@@ -172,10 +172,10 @@ class _UnitCleaning:
         self._first_numbers = {
             split: dedup.number_document(split, unit.number, 0) - unit.start for split in SPLITS
         }
-        self._sizes: list[tuple[int, int, int]] = []
-        self._keys: list[bytes] = []
+        self._sizes = [np.empty(0, SIZE)]
+        self._keys = [np.empty(0, dedup.KEY)]
+        self._bands = [np.empty(0, dedup.BAND)]
         self._paragraphs: list[bytes] = []
-        self._bands: list[np.ndarray] = []
 
     def run(self) -> Cleaned:
         """Cleans all lines."""
@@ -190,16 +190,14 @@ class _UnitCleaning:
                 self._clean(batch)
             self._kept.close()
             self._rejected.close()
-        files.write_bytes(layout.sizes(*place), np.array(self._sizes, SIZE).tobytes())
+        files.write_bytes(layout.sizes(*place), np.concatenate(self._sizes).tobytes())
         files.write_bytes(layout.frames(*place), self._kept.frames.tobytes())
         self._write_keys(layout, place)
         return Cleaned(self._unit, self._ledger, self._sampler.samples(), [])
 
     def _write_keys(self, layout: Layout, place: tuple[int, int]) -> None:
-        keys = np.frombuffer(b"".join(self._keys), dedup.KEY)
-        files.write_bytes(layout.keys(*place), dedup.pack_key_file(keys))
-        bands = np.concatenate([np.empty(0, dedup.BAND), *self._bands])
-        files.write_bytes(layout.bands(*place), dedup.pack_key_file(bands))
+        files.write_bytes(layout.keys(*place), dedup.pack_key_file(np.concatenate(self._keys)))
+        files.write_bytes(layout.bands(*place), dedup.pack_key_file(np.concatenate(self._bands)))
         paragraphs = np.frombuffer(b"".join(self._paragraphs), dedup.PARAGRAPH)
         files.write_bytes(layout.paragraphs(*place), dedup.pack_key_file(paragraphs))
 
@@ -211,31 +209,46 @@ class _UnitCleaning:
         cleaned = self._cleaner.clean([line.joined.text for line in lines])
         self._account_reading(lines)
         self._account_changes(cleaned.changes, lines)
-        kept: list[_Kept] = []
+        kept: list[tuple[ReadLine, str]] = []
         for line, text, reason in zip(lines, cleaned.texts, cleaned.reasons, strict=True):
             if reason is None:
-                kept.append(self._keep(line, text))
+                kept.append((line, text))
             else:
                 self._reject(line, text, reason)
-        # Whatever --dedup says: so it shapes only what follows.
-        self._note_paragraphs(kept)
-        self._note_signatures(kept)
+        self._keep(kept)
 
     # --- What is kept ---
 
-    def _keep(self, line: ReadLine, text: str) -> "_Kept":
-        encoded = text.encode()
-        number = self._number(line)
-        content = dedup.hash_text(encoded)
-        row = self._id(line), self._unit.corpus, line.split, line.upstream_id, text
-        self._kept.write_line(encode_document(*row))
-        self._sizes.append((number, len(encoded), len(text)))
-        self._keys += content, number.to_bytes(8, "little")
-        return _Kept(number, content, text)
+    def _keep(self, kept: Sequence[tuple[ReadLine, str]]) -> None:
+        """Writes documents and notes all their keys, whatever --dedup says: it shapes no cleaning.
 
-    def _note_paragraphs(self, kept: Sequence["_Kept"]) -> None:
+        Comprehensions, since this is done for every document.
+        """
+        texts = [text for _, text in kept]
+        encoded = [text.encode() for text in texts]
+        numbers = [self._number(line) for line, _ in kept]
+        contents = [dedup.hash_text(each) for each in encoded]
+        stems, corpus = self._id_stems, self._unit.corpus
+        self._kept.write_lines(
+            [
+                encode_document(f"{stems[split]}{offset}", corpus, split, upstream_id, text)
+                for (offset, split, upstream_id, _, _), text in kept
+            ]
+        )
+        sizes = np.empty(len(kept), SIZE)
+        sizes["document"] = numbers
+        sizes["text_bytes"] = [len(each) for each in encoded]
+        sizes["chars"] = [len(text) for text in texts]
+        self._sizes.append(sizes)
+        self._keys.append(dedup.make_keys(contents, numbers))
+        self._note_paragraphs(numbers, contents, texts)
+        self._note_signatures(numbers, contents, texts)
+
+    def _note_paragraphs(
+        self, numbers: Sequence[int], contents: Sequence[bytes], texts: Sequence[str]
+    ) -> None:
         least = self._config.min_paragraph_chars
-        for number, content, text in kept:
+        for number, content, text in zip(numbers, contents, texts, strict=True):
             if len(text) < least:
                 continue
             document = number.to_bytes(8, "little")
@@ -247,17 +260,14 @@ class _UnitCleaning:
                     key = dedup.hash_text(paragraph.encode())
                     self._paragraphs += key, document, place.to_bytes(4, "little")
 
-    def _note_signatures(self, kept: Sequence["_Kept"]) -> None:
-        long = [each for each in kept if len(each.text) >= near_duplicates.MIN_CHARS]
-        if not long:
-            return
-        keys = near_duplicates.band_keys([each.text for each in long])
-        bands = np.empty(keys.shape, dedup.BAND)
-        bands["high"] = keys
-        bands["document"] = np.array([each.number for each in long])[:, None]
-        contents = b"".join(each.content[:4] for each in long)
-        bands["content"] = np.frombuffer(contents, "<u4")[:, None]
-        self._bands.append(bands.ravel())
+    def _note_signatures(
+        self, numbers: Sequence[int], contents: Sequence[bytes], texts: Sequence[str]
+    ) -> None:
+        long = [place for place, text in enumerate(texts) if len(text) >= near_duplicates.MIN_CHARS]
+        if long:
+            keys = near_duplicates.band_keys([texts[place] for place in long])
+            of_long = [contents[place] for place in long], [numbers[place] for place in long]
+            self._bands.append(dedup.make_bands(keys, *of_long))
 
     # --- What is not, and what was changed ---
 
@@ -342,14 +352,6 @@ class _UnitCleaning:
 
     def _id(self, line: "ReadLine | UnreadableLine") -> str:
         return f"{self._id_stems[line.split]}{line.offset}"
-
-
-class _Kept(NamedTuple):
-    """A kept document: its number, the hash of its content, its text."""
-
-    number: int
-    content: bytes
-    text: str
 
 
 def split_stage(config: DocumentsConfig, layout: Layout, skip_broken_files: bool) -> Stage:
