@@ -3,7 +3,7 @@
 from pipeline.rules.cleaner import Change, CleanedBatch, Cleaner, check_names, find_spans
 from pipeline.rules.edits import EDITS, OPTIONAL_EDITS, Span
 from pipeline.rules.fields import FIELD_JOINER, FIELD_RULES, Joined, join_fields
-from pipeline.rules.rejections import REJECTIONS, count_visible_chars
+from pipeline.rules.rejections import REJECTIONS, TOO_SHORT, UNSETTLED
 
 __all__ = [
     "EDITS",
@@ -11,13 +11,14 @@ __all__ = [
     "FIELD_RULES",
     "OPTIONAL_EDITS",
     "REJECTIONS",
+    "TOO_SHORT",
+    "UNSETTLED",
     "Change",
     "CleanedBatch",
     "Cleaner",
     "Joined",
     "Span",
     "check_names",
-    "count_visible_chars",
     "find_spans",
     "join_fields",
 ]

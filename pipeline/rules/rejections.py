@@ -52,11 +52,6 @@ Counts = npt.NDArray[np.uint32]
 Mask = npt.NDArray[np.bool_]
 
 
-def count_visible_chars(text: str) -> int:
-    """Counts the characters of a cleaned text that are no white space."""
-    return len(text) - text.count(" ") - text.count("\n")
-
-
 class Batch(NamedTuple):
     """Cleaned texts, and how many characters of some classes each has.
 

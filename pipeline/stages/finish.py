@@ -16,7 +16,7 @@ from pipeline.layout import Layout
 from pipeline.ledger import Ledger
 from pipeline.records import SPLITS, Block, Document, Rejected, Unit
 from pipeline.resume import Stage
-from pipeline.rules import count_visible_chars
+from pipeline.rules import TOO_SHORT, UNSETTLED, Cleaner
 from pipeline.samples import (
     EDITS,
     REJECTED,
@@ -128,17 +128,14 @@ class _UnitFinishing:
         kept_chars = sizes["chars"].astype(np.int64)
         documents: list[int] = sizes["document"].tolist()
         text_bytes: list[int] = sizes["text_bytes"].tolist()
+        trimmed = self._trim_all(lines, documents)
         for row, (line, document) in enumerate(zip(lines, documents, strict=True)):
             split = SPLITS[ranks[row]]
             if document in self._losers:
                 self._drop_duplicate(line, self._losers[document], int(kept_chars[row]))
                 kept_chars[row] = 0
-            elif document in self._repeats:
-                text = self._trim(line, document)
-                kept_chars[row] = len(text)
-                if text:
-                    trimmed = Document(**orjson.loads(line))._replace(text=text)
-                    writer.write(split, encode_row(trimmed), len(text.encode()))
+            elif document in trimmed:
+                kept_chars[row] = self._finish_trimmed(writer, trimmed[document])
             else:
                 writer.write(split, line, text_bytes[row])
         self._account_kept(ranks, kept_chars)
@@ -166,27 +163,44 @@ class _UnitFinishing:
             *(loser.duplicate_of, loser.similarity),
         )
 
-    def _trim(self, line: bytes, number: int) -> str:
-        """Returns the text without its repeated lines; nothing if too little is left.
+    def _trim_all(self, lines: list[bytes], documents: list[int]) -> dict[int, "_Trimmed"]:
+        """Returns, by number, the documents with repeated lines, without these lines.
 
-        Of a document with a repeated line at least one long line must be left that no other
-        document has: so no two documents can become equal.
+        Each must still be a cleaned document: whoever cleans it again finds nothing to change. And
+        it must have at least one long line that no other document has, so that no two documents
+        can become equal.
         """
-        document = Document(**orjson.loads(line))
-        repeated = self._repeats[number]
-        lines = document.text.split("\n")
-        kept = [text for place, text in enumerate(lines) if place not in repeated]
-        left = "\n".join(kept)
-        times, removed = len(repeated), len(document.text) - len(left)
-        self._count(document.split, ledger.EDITS, REPEATED_PARAGRAPH, times)
+        trimmed = [
+            _trim(number, Document(**orjson.loads(line)), self._repeats[number])
+            for line, number in zip(lines, documents, strict=True)
+            if number in self._repeats and number not in self._losers
+        ]
+        cleaned = Cleaner(self._unit.corpus, self._config).clean([each.text for each in trimmed])
+        unsettled = {change.document for change in cleaned.changes}
+        for place, reason in enumerate(cleaned.reasons):
+            lacks_own = trimmed[place].longest_line < self._config.min_paragraph_chars
+            if place in unsettled:
+                reason = UNSETTLED
+            elif reason == TOO_SHORT or (reason is None and lacks_own):
+                reason = SHORT_AFTER_DEDUP
+            trimmed[place] = trimmed[place]._replace(reason=reason)
+        return {each.number: each for each in trimmed}
+
+    def _finish_trimmed(self, writer: BlockWriter, trimmed: "_Trimmed") -> int:
+        """Writes a document without its repeated lines; returns how many characters stay."""
+        document, text = trimmed.document, trimmed.text
+        repeated = self._repeats[trimmed.number]
+        removed = len(document.text) - len(text)
+        self._count(document.split, ledger.EDITS, REPEATED_PARAGRAPH, len(repeated))
         self._count(document.split, ledger.DUPLICATES, ledger.PARAGRAPH, removed)
-        self._sample_trimming(document, number, repeated)
-        enough = count_visible_chars(left) >= self._config.min_chars[document.corpus]
-        if enough and max(map(len, kept)) >= self._config.min_paragraph_chars:
-            return left
-        self._count(document.split, ledger.REJECTED, SHORT_AFTER_DEDUP, len(left))
-        self._reject(document, number, SHORT_AFTER_DEDUP, left)
-        return ""
+        self._sample_trimming(document, trimmed.number, repeated)
+        if trimmed.reason is None:
+            row = encode_row(document._replace(text=text))
+            writer.write(document.split, row, len(text.encode()))
+            return len(text)
+        self._count(document.split, ledger.REJECTED, trimmed.reason, len(text))
+        self._reject(document, trimmed.number, trimmed.reason, text)
+        return 0
 
     def _sample_trimming(self, document: Document, number: int, repeated: set[int]) -> None:
         spans: list[tuple[int, int, str]] = []
@@ -219,6 +233,30 @@ class _UnitFinishing:
 
     def _count(self, split: str, account: str, item: str, number: int) -> None:
         self._ledger[self._unit.corpus, split, account, item] += number
+
+
+class _Trimmed(NamedTuple):
+    """A document without its repeated lines.
+
+    Attributes:
+      number: of the document.
+      document: as it was.
+      text: what is left.
+      longest_line: characters of the longest line that is left.
+      reason: why it is not kept, or None.
+    """
+
+    number: int
+    document: Document
+    text: str
+    longest_line: int
+    reason: str | None
+
+
+def _trim(number: int, document: Document, repeated: set[int]) -> _Trimmed:
+    lines = document.text.split("\n")
+    kept = [line for place, line in enumerate(lines) if place not in repeated]
+    return _Trimmed(number, document, "\n".join(kept), max(map(len, kept), default=0), None)
 
 
 def _place_of(document: Document) -> dict[str, str]:
