@@ -284,7 +284,7 @@ class _Run:
         vocab = self._make_vocab(manifest, manifest_sha256)
         sources = Sources(layout, manifest_sha256, _sha256(vocab))
         self._adopt({state.SHARDS: state.describe_shards(options.instances, *sources[1:])})
-        if files.exists(layout.dataset_info):
+        if files.exists(layout.dataset_info) and files.exists(layout.ledger):
             progress.announce(f"{layout.tfrecords}: made before, with the same configuration")
             return _read_dataset_info(layout)
         shards = plan_shards(manifest.blocks, options.instances.shard_text_bytes)

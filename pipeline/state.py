@@ -49,7 +49,8 @@ def describe_documents(inputs: Inputs, config: DocumentsConfig) -> State:
             name: value
             for name, value in fields.items()
             if name not in (*_SPLIT_FIELDS, *_FINISH_FIELDS)
-        },
+        }
+        | ({} if config.script == "keep" else {"opencc_version": version("opencc")}),
         FINISH: {name: fields[name] for name in _FINISH_FIELDS},
     }
 

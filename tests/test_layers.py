@@ -48,3 +48,40 @@ def test_module_imports_only_allowed_packages(module):
 
 def test_beam_is_where_it_is_expected():
     assert {m for m in MODULES if "apache_beam" in imports_of(ROOT / m)} == MAY_IMPORT_BEAM
+
+
+# What turns values into values: no file is opened, no path known.
+PURE = {
+    *(f"pipeline/{name}.py" for name in ("config", "corpora", "dedup", "ledger", "masking")),
+    *(f"pipeline/{name}.py" for name in ("near_duplicates", "packing", "records", "samples")),
+    *("pipeline/segmentation.py", "pipeline/terminal.py", "pipeline/units.py"),
+    *(module for module in MODULES if module.startswith("pipeline/rules/")),
+    *(f"pipeline/report/{name}.py" for name in ("accounts", "charts", "flow", "marks", "markup")),
+}
+MAY_IMPORT_OF_PIPELINE = PURE | {"pipeline/errors.py"}
+
+
+def modules_imported_by(module: str) -> set[str]:
+    """Returns the files of our packages that a file imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            paths = {f"{name.replace('.', '/')}.py" for name in names}
+            paths |= {f"{name.replace('.', '/')}/__init__.py" for name in names}
+            found |= {path for path in paths if path in MODULES}
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(PURE))
+def test_pure_module_imports_pure_modules_and_opens_nothing(module):
+    ours = {path for path in modules_imported_by(module) if path.startswith("pipeline/")}
+    assert ours - {"pipeline/__init__.py", "pipeline/report/__init__.py"} <= MAY_IMPORT_OF_PIPELINE
+    tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+    called = {
+        node.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert "open" not in called
+    assert not imports_of(ROOT / module) & {"os", "pathlib", "time", "random", "tempfile"}

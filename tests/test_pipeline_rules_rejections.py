@@ -28,7 +28,9 @@ def reason_of(text, corpus="plain", **fields):
 def test_batch_counts_the_characters_of_each_text(texts):
     batch = Batch.of(texts)
     assert batch.lengths.tolist() == [len(text) for text in texts]
-    assert batch.visible.tolist() == [len(text) - text.count(" ") - text.count("\n") for text in texts]
+    assert batch.visible.tolist() == [
+        len(text) - text.count(" ") - text.count("\n") for text in texts
+    ]
     assert batch.line_ends.tolist() == [text.count("\n") for text in texts]
     for counted, chars in (
         (batch.chinese, "甲乙丙"),

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from read_examples import token_ids_in
 
 from pipeline import instances
 from pipeline.config import InstancesConfig
@@ -11,7 +12,6 @@ from pipeline.layout import Layout, shard_name
 from pipeline.packing import TokenStream
 from pipeline.records import TRAIN, Block, Shard
 from pipeline.units import deal_blocks, plan_shards
-from tfrecords_schema.framing import read_records
 
 BLOCKS = {"wiki2019zh": 1400, "news2016zh": 2900, "baike2018qa": 350, "webtext2019zh": 700}
 # Quantiles .001 and .999 of chi-square with (4 - 1) * (32 - 1) degrees of freedom.
@@ -70,8 +70,7 @@ def test_neighbours_come_from_one_document_as_often_as_in_a_random_order(tmp_pat
     tokenized = instances.TokenizedBlocks(stream, [], [], [])
     instances.write_shard(tokenized, shard, InstancesConfig(), Layout(str(tmp_path)), 13_686)
     path = tmp_path / "tfrecords" / shard_name(shard, max_seq_length, 0)
-    with path.open("rb") as file:
-        labels = np.array([first_token(record) for record in read_records(file, path.name)])
+    labels = np.array([token_ids[1] for token_ids in token_ids_in(path)])  # behind [CLS]
     assert len(labels) == -(-len(ids) // (max_seq_length - 2))
     rng = np.random.default_rng(0)
     shuffled = [count_equal_neighbours(rng.permutation(labels)) for _ in range(2_000)]
@@ -79,25 +78,3 @@ def test_neighbours_come_from_one_document_as_often_as_in_a_random_order(tmp_pat
     assert abs(count_equal_neighbours(labels) - mean) <= 3 * deviation
     # Written in order, nearly all neighbours would be equal.
     assert count_equal_neighbours(np.sort(labels)) > mean + 30 * deviation
-
-
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """Returns a varint and where it ends."""
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-
-
-def first_token(record: bytes) -> int:
-    """Returns the token behind [CLS] of a serialized example."""
-    at = record.index(b"token_ids") + len(b"token_ids")
-    for tag in (0x12, 0x1A, 0x0A):  # Feature, its Int64List, the packed values
-        assert record[at] == tag
-        _, at = read_varint(record, at + 1)
-    cls, at = read_varint(record, at)
-    assert cls == 101
-    return read_varint(record, at)[0]

@@ -308,7 +308,8 @@ def _find_dropped(is_intricate: BoolArray, starts: IntArray, stretches: Sequence
     """
     dropped = [np.empty(0, np.int64)]
     with_some = np.searchsorted(starts, np.flatnonzero(is_intricate), side="right") - 1
-    for number in np.unique(with_some).tolist():
+    numbers: list[int] = np.unique(with_some).tolist()
+    for number in numbers:
         stretch = stretches[number]
         left = basic_tokens.split_basic_tokens(stretch).positions
         dropped.append(starts[number] + np.setdiff1d(np.arange(len(stretch)), left))
