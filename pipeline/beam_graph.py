@@ -87,6 +87,9 @@ class RunUnits(beam.PTransform[Any, Any]):
         return input_or_inputs | "RunUnit" >> beam.ParDo(_RunUnitsFn(self._stage, self._local))
 
 
+_MANY_SAMPLES = 5000
+
+
 @dataclasses.dataclass
 class _Summary:
     """What all units of documents found out and made."""
@@ -102,7 +105,9 @@ class _Summary:
         self.parts = max(self.parts, other.parts)
         self.ledger.update(other.ledger)
         self.blocks += other.blocks
-        self.samples = samples.merge_samples(self.samples + other.samples)
+        self.samples += other.samples
+        if len(self.samples) > _MANY_SAMPLES:
+            self.samples = samples.merge_samples(self.samples)
         self.skipped += other.skipped
 
 

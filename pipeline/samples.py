@@ -7,7 +7,7 @@ samples of units can be merged in any order, and a larger corpus has other rows 
 import hashlib
 import heapq
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +21,9 @@ FORMAT_VERSION: Final = 1
 
 _SURPLUS: Final = 3
 """So many times the size of a sample do units keep together: each finds its spans anew."""
+
+_OFFERS_AT_ONCE: Final = 100
+"""Draws are made for many documents together."""
 
 _EXCERPT_CHARS: Final = 400
 _CONTEXT_CHARS: Final = 80
@@ -47,6 +50,19 @@ class Sampler:
         self._size = size
         self._kept: dict[tuple[str, str], list[tuple[int, int, Row]]] = {}
         self._count = 0
+        self._offered: dict[tuple[str, str], list[tuple[int, Callable[[], Row]]]] = {}
+
+    def offer(self, kind: str, name: str, document: int, describe: Callable[[], Row]) -> None:
+        """Adds what `describe` returns if the draw is low enough, now or later."""
+        offered = self._offered.setdefault((kind, name), [])
+        offered.append((document, describe))
+        if len(offered) == _OFFERS_AT_ONCE:
+            self._take_offered(kind, name)
+
+    def _take_offered(self, kind: str, name: str) -> None:
+        offered = self._offered.pop((kind, name))
+        for place, drawn in self.draws(kind, name, [document for document, _ in offered]):
+            self.add(kind, name, drawn, offered[place][1]())
 
     def draws(self, kind: str, name: str, documents: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Yields, of documents by their numbers, the place and draw of those low enough to keep.
@@ -67,6 +83,8 @@ class Sampler:
 
     def samples(self) -> list[Sample]:
         """Returns what was kept, in order."""
+        for kind, name in list(self._offered):
+            self._take_offered(kind, name)
         return [
             Sample(kind, name, -draw, row)
             for (kind, name), kept in sorted(self._kept.items())

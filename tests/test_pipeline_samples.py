@@ -140,6 +140,18 @@ def test_units_together_keep_three_times_a_sample(units, size):
     assert size_in_unit(units) == size
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 450))
+def test_offers_are_taken_as_if_each_was_added(count):
+    sampler = Sampler()
+    described = []
+    for at in range(count):
+        sampler.offer(EDITS, "rule", at, lambda at=at: described.append(at) or {"document": at})
+    assert sampler.samples() == sample_documents(range(count))
+    assert sampler.samples() == sample_documents(range(count))
+    assert len(described) < 20 + count / 2 or count < 40  # most are never described
+
+
 def test_asking_for_a_draw_keeps_nothing():
     sampler = Sampler()
     draw(sampler, EDITS, "rule", 1)

@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -45,8 +46,9 @@ _MOJIBAKE: Final = re.compile(
     rf"|[{_WRONGLY_READ}]|斤拷|烫烫烫|屯屯屯"
 )
 
-_SLOT_BITS: Final = 20
-"""For the n-grams of a batch of 1 MB: the more slots, the fewer share one by chance."""
+_CODES_AT_ONCE: Final = 1 << 16
+_SLOT_BITS: Final = 18
+"""Four slots for each n-gram looked at together: a fifth of them share one by chance."""
 
 Counts = npt.NDArray[np.uint32]
 Mask = npt.NDArray[np.bool_]
@@ -167,8 +169,13 @@ def _count_shared_slots(hashes: Counts, starts: npt.NDArray[np.intp]) -> Counts:
     slots = (hashes >> np.uint32(32 - _SLOT_BITS)).astype(np.intp)
     places = np.arange(len(slots), dtype=np.int32)
     last = np.empty(1 << _SLOT_BITS, np.int32)
-    last[slots] = places
-    shared = last.take(slots, mode="clip") != places
+    shared = np.empty(len(slots), np.bool_)
+    # Some texts at a time: slots are few enough to stay near the processor, and do not fill up.
+    firsts = starts[np.flatnonzero(np.diff(starts // _CODES_AT_ONCE, prepend=-1))].tolist()
+    for first, end in pairwise([*firsts, len(slots)]):
+        some = slots[first:end]
+        last[some] = places[first:end]
+        shared[first:end] = last.take(some, mode="clip") != places[first:end]
     return np.add.reduceat(shared, starts, dtype=np.uint32)
 
 

@@ -293,8 +293,10 @@ class _UnitCleaning:
         self._count(line, ledger.DOCUMENTS, reason, 1)
         doc_id, corpus = self._id(line), self._unit.corpus
         self._rejected.write(Rejected(doc_id, corpus, line.split, upstream_id, stage, reason, text))
-        for _, draw in self._sampler.draws(REJECTED, reason, [self._number(line)]):
-            self._add_sample(REJECTED, reason, line, draw, describe_text(text))
+        self._sampler.offer(
+            *(REJECTED, reason, self._number(line)),
+            lambda: self._place_of(line) | describe_text(text),
+        )
 
     def _account_reading(self, lines: Sequence[ReadLine]) -> None:
         splits = Counter(line.split for line in lines)
@@ -309,9 +311,11 @@ class _UnitCleaning:
                     self._sample_joining(line, rule)
 
     def _sample_joining(self, line: ReadLine, rule: str) -> None:
-        for _, draw in self._sampler.draws(EDITS, rule, [self._number(line)]):
-            row = describe_difference("\n".join(filter(None, line.values)), line.joined.text)
-            self._add_sample(EDITS, rule, line, draw, row)
+        def describe() -> Row:
+            before = "\n".join(filter(None, line.values))
+            return self._place_of(line) | describe_difference(before, line.joined.text)
+
+        self._sampler.offer(EDITS, rule, self._number(line), describe)
 
     def _account_changes(self, changes: Sequence[Change], lines: Sequence[ReadLine]) -> None:
         groups: defaultdict[tuple[str, str], list[Change]] = defaultdict(list)
@@ -329,7 +333,7 @@ class _UnitCleaning:
             for place, draw in self._sampler.draws(EDITS, rule, numbers):
                 before = group[place].before
                 row = describe_edit(before, find_spans(rule, before, self._config))
-                self._add_sample(EDITS, rule, of_group[place], draw, row)
+                self._sampler.add(EDITS, rule, draw, self._place_of(of_group[place]) | row)
 
     def _count_edit(self, line: ReadLine, rule: str, times: int, removed: int, added: int) -> None:
         self._count(line, ledger.EDITS, rule, times)
@@ -341,11 +345,8 @@ class _UnitCleaning:
     ) -> None:
         self._ledger[self._unit.corpus, line.split, account, item] += number
 
-    def _add_sample(
-        self, kind: str, name: str, line: "ReadLine | UnreadableLine", draw: int, row: Row
-    ) -> None:
-        place = {"doc_id": self._id(line), "corpus": self._unit.corpus, "split": line.split}
-        self._sampler.add(kind, name, draw, place | row)
+    def _place_of(self, line: "ReadLine | UnreadableLine") -> Row:
+        return {"doc_id": self._id(line), "corpus": self._unit.corpus, "split": line.split}
 
     def _number(self, line: "ReadLine | UnreadableLine") -> int:
         return self._first_numbers[line.split] + line.offset

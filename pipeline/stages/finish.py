@@ -20,6 +20,7 @@ from pipeline.rules import TOO_SHORT, UNSETTLED, Cleaner
 from pipeline.samples import (
     EDITS,
     REJECTED,
+    Row,
     Sample,
     Sampler,
     describe_edit,
@@ -203,15 +204,16 @@ class _UnitFinishing:
         return 0
 
     def _sample_trimming(self, document: Document, number: int, repeated: set[int]) -> None:
-        spans: list[tuple[int, int, str]] = []
-        start = 0
-        for place, text in enumerate(document.text.split("\n")):
-            if place in repeated:
-                spans.append((start, start + len(text), ""))
-            start += len(text) + 1
-        row = _place_of(document) | describe_edit(document.text, spans)
-        for _, draw in self._sampler.draws(EDITS, REPEATED_PARAGRAPH, [number]):
-            self._sampler.add(EDITS, REPEATED_PARAGRAPH, draw, row)
+        def describe() -> Row:
+            spans: list[tuple[int, int, str]] = []
+            start = 0
+            for place, text in enumerate(document.text.split("\n")):
+                if place in repeated:
+                    spans.append((start, start + len(text), ""))
+                start += len(text) + 1
+            return _place_of(document) | describe_edit(document.text, spans)
+
+        self._sampler.offer(EDITS, REPEATED_PARAGRAPH, number, describe)
 
     def _reject(
         self,
@@ -226,10 +228,12 @@ class _UnitFinishing:
         self._rejected.append(
             Rejected(*document[:4], DEDUP_STAGE, reason, text, duplicate_of, similarity)
         )
-        for _, draw in self._sampler.draws(REJECTED, reason, [number]):
+
+        def describe() -> Row:
             row = _place_of(document) | describe_text(document.text if text is None else text)
-            row |= {"duplicate_of": duplicate_of, "similarity": similarity}
-            self._sampler.add(REJECTED, reason, draw, row)
+            return row | {"duplicate_of": duplicate_of, "similarity": similarity}
+
+        self._sampler.offer(REJECTED, reason, number, describe)
 
     def _count(self, split: str, account: str, item: str, number: int) -> None:
         self._ledger[self._unit.corpus, split, account, item] += number
@@ -259,7 +263,7 @@ def _trim(number: int, document: Document, repeated: set[int]) -> _Trimmed:
     return _Trimmed(number, document, "\n".join(kept), max(map(len, kept), default=0), None)
 
 
-def _place_of(document: Document) -> dict[str, str]:
+def _place_of(document: Document) -> Row:
     return {"doc_id": document.doc_id, "corpus": document.corpus, "split": document.split}
 
 
