@@ -8,6 +8,7 @@ stopped goes on where it was. Flags of Apache Beam may stand beside those below.
 
 import argparse
 import difflib
+import io
 import logging
 import os
 import shutil
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.run import RunOptions
 
 _PLAN, _REPORT, _INSPECT = "plan", "report", "inspect"
+_MIN_WIDTH = 40
 _COMMANDS = ("all", "documents", "instances", _PLAN, _REPORT, _INSPECT)
 _RUNNERS = ("local", "DataflowRunner", "FlinkRunner", "PortableRunner")
 
@@ -96,7 +98,9 @@ def _show(command: str, arguments: argparse.Namespace) -> int:
         print(write_report(layout))
         return 0
     asked = {name: getattr(arguments, name) for name in ("reason", "rule", "doc_id", "limit")}
-    width = shutil.get_terminal_size((120, 24)).columns
+    width = max(_MIN_WIDTH, shutil.get_terminal_size((120, 24)).columns)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show Chinese
     for line in inspect(layout, **asked, width=width, colour=sys.stdout.isatty()):
         print(line)
     return 0

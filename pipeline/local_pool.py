@@ -55,7 +55,8 @@ def _start_worker() -> None:
 
 def _prepare(segmenter: str) -> None:
     """Does what a worker would do at its first units: imports the stages, loads a dictionary."""
-    importlib.import_module("pipeline.stages")
+    for stage in ("clean", "duplicates", "finish", "count"):
+        importlib.import_module(f"pipeline.stages.{stage}")
     importlib.import_module("pipeline.instances").load_segmenter(segmenter)
 
 

@@ -15,6 +15,9 @@ import numpy.typing as npt
 MIN_CHARS: Final = 200
 """Shorter documents are only compared exactly: some words changed make them another text."""
 
+MAX_CHARS: Final = 1 << 20
+"""Longer documents, likewise: all n-grams of two are compared at once."""
+
 NGRAM_CHARS: Final = 5
 """About three Chinese words, so that unrelated documents share almost none."""
 

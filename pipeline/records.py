@@ -101,7 +101,8 @@ class Rejected(NamedTuple):
       stage: what rejected it.
       reason: its rule or level.
       text: as far as it was cleaned; None of a copy, whose text stays elsewhere.
-      duplicate_of: id of the document that stays in its stead.
+      duplicate_of: id of the document that it goes for. That one can go too: a copy's as a
+        near-duplicate, any as `short_after_dedup`; its lines then stand in others.
       similarity: to that document, if it is not equal.
     """
 

@@ -460,7 +460,7 @@ def _check_balance(entries: Ledger, seq_lengths: Sequence[int] = ()) -> None:
 
 
 def _write_ledger(entries: Ledger, layout: Layout) -> None:
-    not_read = {corpus.name: corpus.not_read for corpus in CORPORA.values()}
+    not_read = {corpus.name: (*corpus.aid_fields, *corpus.not_read) for corpus in CORPORA.values()}
     files.write_bytes(layout.ledger, ledger.to_json(entries, not_read))
 
 

@@ -1,7 +1,7 @@
 """Seeded samples of what cleaning did: for each rule and reason, some of the documents it met.
 
-A sample is the rows with the lowest draws, and a draw hangs only on the rule and the document: so
-samples of units can be merged in any order, and a larger corpus has other rows but not more.
+A unit keeps some rows with its lowest draws, and of all units the rows with the lowest draws stay.
+A draw hangs only on the rule and the document: so samples can be merged in any order.
 """
 
 import hashlib
@@ -21,6 +21,9 @@ FORMAT_VERSION: Final = 1
 
 _SURPLUS: Final = 3
 """So many times the size of a sample do units keep together: each finds its spans anew."""
+
+_LEAST_IN_UNIT: Final = 5
+"""Of a rule that is met in one unit only, this is all that is shown."""
 
 _OFFERS_AT_ONCE: Final = 100
 """Draws are made for many documents together."""
@@ -94,7 +97,7 @@ class Sampler:
 
 def size_in_unit(units: int) -> int:
     """Returns how many rows of a kind and name one of so many units keeps."""
-    return min(SAMPLE_SIZE, 1 + _SURPLUS * SAMPLE_SIZE // max(1, units))
+    return min(SAMPLE_SIZE, max(_LEAST_IN_UNIT, 1 + _SURPLUS * SAMPLE_SIZE // max(1, units)))
 
 
 def merge_samples(samples: Iterable[Sample]) -> list[Sample]:
@@ -129,7 +132,7 @@ def describe_edit(before: str, spans: Sequence[Span]) -> Row:
     start = max(0, spans[0][0] - _CONTEXT_CHARS) if spans else 0
     end = start + _EXCERPT_CHARS
     shown = [
-        (first - start, min(last, end) - start, replacement)
+        (first - start, min(last, end) - start, replacement[:_EXCERPT_CHARS])
         for first, last, replacement in spans[:_MAX_SPANS]
         if first < end
     ]

@@ -312,7 +312,11 @@ def test_ledger_of_the_bundled_corpus_is_what_plain_counting_finds(bundled_corpu
     assert ledger.find_imbalances(Counter(entries), SEQ_LENGTHS) == []
     assert entries["news2016zh", "train", "duplicates", "paragraph"] == 160
     assert written["not_read"] == {
-        name: list(CORPORA[name].not_read) for name in sorted(CORPORA) if name != "plain"
+        "baike2018qa": ["category"],
+        "news2016zh": ["keywords", "source", "time"],
+        "translation2019zh": ["english"],
+        "webtext2019zh": ["topic", "star", "answerer_tags"],
+        "wiki2019zh": ["title", "url"],
     }
 
 

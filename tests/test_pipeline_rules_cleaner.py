@@ -175,3 +175,13 @@ def test_documentation_has_one_row_for_each_rule_in_order():
     after = edits.index("chinese_spaces")
     edits[after:after] = OPTIONAL_EDITS
     assert rows == [*FIELD_RULES, *edits, *REJECTIONS]
+
+
+def test_text_before_is_told_once_a_rule_and_document():
+    # The entity lays a tag open, which lays another entity open.
+    cleaned = clean(["天&lt;b>地&<i>amp;玄黄宇宙洪荒"])
+    assert cleaned.texts == ["天地&玄黄宇宙洪荒"]
+    rules = [each.rule for each in cleaned.changes]
+    assert rules == ["html_entities", "inline_tags", "html_entities"]
+    told = [each.rule for each in cleaned.changes if each.before is not None]
+    assert told == list(dict.fromkeys(rules))

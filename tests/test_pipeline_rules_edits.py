@@ -164,7 +164,13 @@ UNTOUCHED = {
         *("R&D", "甲 & 乙", "&", "&;", "&#;", "http://例.cn/?a=1&copy=1&lt=2&amp=3"),
         *("&unknown;", "?a=1&region;b", "``'&lt'``", "&amp'", "＆ｌｔ；"),
     ],
-    "html_elements": ["<script>甲", "<!-- 没有结尾", "`<!-- 甲 -->`", "```\n<style></style>"],
+    "html_elements": [
+        "<ſcript>甲</ſcript>",
+        "<script>甲",
+        "<!-- 没有结尾",
+        "`<!-- 甲 -->`",
+        "```\n<style></style>",
+    ],
     "ruby_annotations": ["`<rt>甲</rt>`", "<rt>甲", "<rt></rt>"],
     "block_tags": [
         *("a<b", "<三体>", "《序》＜br＞", "<brr>", "< br>", "<br", "List<String>", "`<br>`"),

@@ -135,8 +135,10 @@ def test_draws_of_several_documents_name_their_places():
     assert taken == sorted(taken) and len(taken) < 40
 
 
-@pytest.mark.parametrize(("units", "size"), [(0, 20), (1, 20), (3, 20), (4, 16), (60, 2), (61, 1)])
-def test_units_together_keep_three_times_a_sample(units, size):
+@pytest.mark.parametrize(
+    ("units", "size"), [(0, 20), (1, 20), (3, 20), (4, 16), (15, 5), (16, 5), (2000, 5)]
+)
+def test_units_together_keep_three_times_a_sample_and_each_five(units, size):
     assert size_in_unit(units) == size
 
 

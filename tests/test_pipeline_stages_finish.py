@@ -271,24 +271,26 @@ ENGLISH = "an English sentence that stands in a Chinese text, and a second one b
 
 
 @pytest.mark.parametrize(
-    ("left", "reason"),
+    "left",
     [
-        # What stands behind the line that goes now follows another one.
-        (f"{OTHER}她说\n。是的，就在那里。", "unsettled"),
-        (f"好，{ENGLISH}\n{ENGLISH[:40]}", "too_little_chinese"),
+        # What stands behind the line that goes now follows another one, which an edit would see.
+        f"{OTHER}她说\n。是的，就在那里。",
+        f"好，{ENGLISH}\n{ENGLISH[:40]}",
     ],
+    ids=["would-be-edited", "too-little-chinese"],
 )
-def test_rest_that_is_no_cleaned_text_is_rejected(bench, left, reason):
+def test_document_stays_whole_where_its_rest_would_be_no_cleaned_text(bench, left):
     first, second = left.split("\n")
     text = f"{first}\n{LONG}\n{second}"
     of = bench([GOOD, text], min_chinese_fraction=0.2)
     of.finish()
-    assert of.kept == [(of.ids[0], GOOD), (of.ids[1], text)]
+    whole = [(of.ids[0], GOOD), (of.ids[1], text)]
+    assert of.kept == whole
     finished = of.finish(repeats=[(1, 1)])
-    assert of.kept == [(of.ids[0], GOOD)]
-    assert [(row["reason"], row["text"]) for row in of.rejected] == [(reason, left)]
-    assert finished.ledger["plain", "train", "rejected", reason] == len(left)
-    assert finished.ledger["plain", "train", "duplicates", "paragraph"] == len(LONG) + 1
+    assert of.kept == whole
+    assert of.rejected == []
+    assert finished.ledger["plain", "train", "kept", ""] == len(GOOD) + len(text)
+    assert finished.ledger["plain", "train", "duplicates", "paragraph"] == 0
 
 
 # --- Files and notes ---

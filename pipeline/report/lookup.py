@@ -8,6 +8,7 @@ import io
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
+from itertools import islice
 from typing import Any, Final, NamedTuple, cast
 
 import orjson
@@ -71,7 +72,11 @@ class Library:
             return None
         after = bisect_right(range(parts), parsed[1], key=lambda n: self._first_of_part(n)[0])
         part = self._first_of_part(after - 1)[1] if after else 0
-        return next((row for row in self._rejected_in(part) if row.doc_id == doc_id), None)
+        # The first row of a part need not be its first line: what is looked for may lie behind it.
+        filled = (n for n in range(after, parts) if self._first_rejected_in(n) is not None)
+        candidates = dict.fromkeys([part, *islice(filled, 1)])
+        rows = (row for number in candidates for row in self._rejected_in(number))
+        return next((row for row in rows if row.doc_id == doc_id), None)
 
     def neighbours(self, doc_id: str) -> list[Document]:
         """Returns the documents of the block in which a document would lie; none if nowhere."""

@@ -3,7 +3,7 @@
 from pipeline.rules.cleaner import Change, CleanedBatch, Cleaner, check_names, find_spans
 from pipeline.rules.edits import EDITS, OPTIONAL_EDITS, Span
 from pipeline.rules.fields import FIELD_JOINER, FIELD_RULES, Joined, join_fields
-from pipeline.rules.rejections import REJECTIONS, TOO_SHORT, UNSETTLED
+from pipeline.rules.rejections import REJECTIONS
 
 __all__ = [
     "EDITS",
@@ -11,8 +11,6 @@ __all__ = [
     "FIELD_RULES",
     "OPTIONAL_EDITS",
     "REJECTIONS",
-    "TOO_SHORT",
-    "UNSETTLED",
     "Change",
     "CleanedBatch",
     "Cleaner",

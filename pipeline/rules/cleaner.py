@@ -23,7 +23,7 @@ class Change(NamedTuple):
       times: number of changes.
       removed: characters that were changed or went.
       added: characters that stand in their places.
-      before: the text that the edit was given.
+      before: the text that the edit was given; None where it had changed the document before.
     """
 
     document: int
@@ -31,7 +31,7 @@ class Change(NamedTuple):
     times: int
     removed: int
     added: int
-    before: str
+    before: str | None
 
 
 class CleanedBatch(NamedTuple):
@@ -73,11 +73,14 @@ class Cleaner:
         changes: list[Change] = []
         in_play = list(range(len(texts)))
         for _ in range(MAX_PASSES):
+            if not in_play:
+                break
+            met = {(change.document, change.rule) for change in changes}
             flags = self._scanner.scan([cleaned[document] for document in in_play])
             in_play = [
                 document
                 for document, found in zip(in_play, flags, strict=True)
-                if found and self._edit(document, found, cleaned, changes)
+                if found and self._edit(document, found, cleaned, changes, met)
             ]
         reasons = find_reasons(cleaned, self._corpus, self._config)
         if UNSETTLED not in self._config.rules_off:
@@ -85,13 +88,21 @@ class Cleaner:
                 reasons[document] = UNSETTLED
         return CleanedBatch(cleaned, reasons, changes)
 
-    def _edit(self, document: int, flags: int, texts: list[str], changes: list[Change]) -> bool:
+    def _edit(
+        self,
+        document: int,
+        flags: int,
+        texts: list[str],
+        changes: list[Change],
+        met: set[tuple[int, str]],
+    ) -> bool:
         """Applies the edits that flags ask for; tells whether one changed anything."""
         before = text = texts[document]
         for edit in self._edits_of(flags):
             changed, times, removed, added = edit.apply(text)
             if times:
-                changes.append(Change(document, edit.name, times, removed, added, text))
+                shown = None if (document, edit.name) in met else text
+                changes.append(Change(document, edit.name, times, removed, added, shown))
                 text = changed
         texts[document] = text
         return text != before

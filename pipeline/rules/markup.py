@@ -48,10 +48,10 @@ _INLINE_TAGS: Final = (
 """Elements of HTML Living Standard, chapter 4, the usual obsolete ones, `nowiki` and `ref`."""
 
 _CODE: Final = re.compile(r"```[\s\S]*?(?:```|\Z)|``[^`\n]+``|`[^`\n]+`")
-_OPENING: Final = re.compile(r"<(?:script|style)\b[^<>]*>|<!--", re.IGNORECASE)
+_OPENING: Final = re.compile(r"<(?:script|style)\b[^<>]*>|<!--", re.IGNORECASE | re.ASCII)
 _CLOSINGS: Final = {
-    "<sc": re.compile(r"</script\s*>", re.IGNORECASE),
-    "<st": re.compile(r"</style\s*>", re.IGNORECASE),
+    "<sc": re.compile(r"</script\s*>", re.IGNORECASE | re.ASCII),
+    "<st": re.compile(r"</style\s*>", re.IGNORECASE | re.ASCII),
     "<!-": re.compile("-->"),
 }
 
@@ -106,10 +106,10 @@ class _Tags(Substitution):
 
 _RUBY: Final = re.compile(
     r"<r(?:p>[^<>]{0,9}</rp>\s?<r)?t>(?P<ruby>[^<>]{1,200})</rt>(?:\s?<rp>[^<>]{0,9}</rp>)?",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
-_BLOCK_TAG: Final = rf"(?i)</?(?:{_BLOCK_TAGS})(?:\s[^<>]*)?/?>"
-_INLINE_TAG: Final = rf"(?i)</?(?:{_INLINE_TAGS})(?:\s[^<>]*)?/?>"
+_BLOCK_TAG: Final = rf"(?ia)</?(?:{_BLOCK_TAGS})(?:\s[^<>]*)?/?>"
+_INLINE_TAG: Final = rf"(?ia)</?(?:{_INLINE_TAGS})(?:\s[^<>]*)?/?>"
 _TAG: Final = Trigger("<", "!/A-Za-z")
 
 MARKUP_EDITS: Final = (

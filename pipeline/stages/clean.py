@@ -263,7 +263,11 @@ class _UnitCleaning:
     def _note_signatures(
         self, numbers: Sequence[int], contents: Sequence[bytes], texts: Sequence[str]
     ) -> None:
-        long = [place for place, text in enumerate(texts) if len(text) >= near_duplicates.MIN_CHARS]
+        long = [
+            place
+            for place, text in enumerate(texts)
+            if near_duplicates.MIN_CHARS <= len(text) <= near_duplicates.MAX_CHARS
+        ]
         if long:
             keys = near_duplicates.band_keys([texts[place] for place in long])
             of_long = [contents[place] for place in long], [numbers[place] for place in long]
@@ -329,11 +333,16 @@ class _UnitCleaning:
                 sum(change.added for change in group),
             )
             self._count_edit(of_group[0], rule, *counts)
-            numbers = [self._number(line) for line in of_group]
+            shown = [
+                (line, change.before)
+                for line, change in zip(of_group, group, strict=True)
+                if change.before is not None
+            ]
+            numbers = [self._number(line) for line, _ in shown]
             for place, draw in self._sampler.draws(EDITS, rule, numbers):
-                before = group[place].before
+                line, before = shown[place]
                 row = describe_edit(before, find_spans(rule, before, self._config))
-                self._sampler.add(EDITS, rule, draw, self._place_of(of_group[place]) | row)
+                self._sampler.add(EDITS, rule, draw, self._place_of(line) | row)
 
     def _count_edit(self, line: ReadLine, rule: str, times: int, removed: int, added: int) -> None:
         self._count(line, ledger.EDITS, rule, times)

@@ -16,7 +16,7 @@ from pipeline.layout import Layout
 from pipeline.ledger import Ledger
 from pipeline.records import SPLITS, Block, Document, Rejected, Unit
 from pipeline.resume import Stage
-from pipeline.rules import TOO_SHORT, UNSETTLED, Cleaner
+from pipeline.rules import Cleaner
 from pipeline.samples import (
     EDITS,
     REJECTED,
@@ -167,9 +167,9 @@ class _UnitFinishing:
     def _trim_all(self, lines: list[bytes], documents: list[int]) -> dict[int, "_Trimmed"]:
         """Returns, by number, the documents with repeated lines, without these lines.
 
-        Each must still be a cleaned document: whoever cleans it again finds nothing to change. And
-        it must have at least one long line that no other document has, so that no two documents
-        can become equal.
+        A document that has no other long line goes: so each that stays has a long line that no
+        other document has, and no two can become equal. Where cleaning would change or reject what
+        is left of one, because of what stood around its lines, it is left out here, to stay whole.
         """
         trimmed = [
             _trim(number, Document(**orjson.loads(line)), self._repeats[number])
@@ -178,14 +178,14 @@ class _UnitFinishing:
         ]
         cleaned = Cleaner(self._unit.corpus, self._config).clean([each.text for each in trimmed])
         unsettled = {change.document for change in cleaned.changes}
-        for place, reason in enumerate(cleaned.reasons):
-            lacks_own = trimmed[place].longest_line < self._config.min_paragraph_chars
-            if place in unsettled:
-                reason = UNSETTLED
-            elif reason == TOO_SHORT or (reason is None and lacks_own):
-                reason = SHORT_AFTER_DEDUP
-            trimmed[place] = trimmed[place]._replace(reason=reason)
-        return {each.number: each for each in trimmed}
+        return {
+            each.number: each
+            for place, (each, reason) in enumerate(zip(trimmed, cleaned.reasons, strict=True))
+            if not self._has_own_line(each) or (reason is None and place not in unsettled)
+        }
+
+    def _has_own_line(self, trimmed: "_Trimmed") -> bool:
+        return trimmed.longest_line >= self._config.min_paragraph_chars
 
     def _finish_trimmed(self, writer: BlockWriter, trimmed: "_Trimmed") -> int:
         """Writes a document without its repeated lines; returns how many characters stay."""
@@ -195,12 +195,12 @@ class _UnitFinishing:
         self._count(document.split, ledger.EDITS, REPEATED_PARAGRAPH, len(repeated))
         self._count(document.split, ledger.DUPLICATES, ledger.PARAGRAPH, removed)
         self._sample_trimming(document, trimmed.number, repeated)
-        if trimmed.reason is None:
+        if self._has_own_line(trimmed):
             row = encode_row(document._replace(text=text))
             writer.write(document.split, row, len(text.encode()))
             return len(text)
-        self._count(document.split, ledger.REJECTED, trimmed.reason, len(text))
-        self._reject(document, trimmed.number, trimmed.reason, text)
+        self._count(document.split, ledger.REJECTED, SHORT_AFTER_DEDUP, len(text))
+        self._reject(document, trimmed.number, SHORT_AFTER_DEDUP, text)
         return 0
 
     def _sample_trimming(self, document: Document, number: int, repeated: set[int]) -> None:
@@ -247,20 +247,18 @@ class _Trimmed(NamedTuple):
       document: as it was.
       text: what is left.
       longest_line: characters of the longest line that is left.
-      reason: why it is not kept, or None.
     """
 
     number: int
     document: Document
     text: str
     longest_line: int
-    reason: str | None
 
 
 def _trim(number: int, document: Document, repeated: set[int]) -> _Trimmed:
     lines = document.text.split("\n")
     kept = [line for place, line in enumerate(lines) if place not in repeated]
-    return _Trimmed(number, document, "\n".join(kept), max(map(len, kept), default=0), None)
+    return _Trimmed(number, document, "\n".join(kept), max(map(len, kept), default=0))
 
 
 def _place_of(document: Document) -> Row:
