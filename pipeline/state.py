@@ -160,7 +160,10 @@ def forget(stage: str, layout: Layout) -> None:
                 for name in ("copies", "candidates", "verify", "near", "repeats", "finish")
             ),
         ),
-        VOCAB: (layout.token_counts, layout.stage("count")),
+        VOCAB: (
+            *(layout.token_counts, layout.words_folder),
+            *(layout.stage(name) for name in ("count", "words")),
+        ),
         SHARDS: (
             *(layout.dataset_info, layout.ledger, layout.report),
             *(layout.tfrecords, layout.stage("shards")),

@@ -324,7 +324,12 @@ MADE = {
             for stage in ("copies", "candidates", "verify", "near", "repeats", "finish")
         ),
     ],
-    VOCAB: ["work/token_counts.json.zst", "work/done/count/00000.done.json"],
+    VOCAB: [
+        "work/token_counts.json.zst",
+        "work/words/part-00000-of-00001.words",
+        "work/done/count/00000.done.json",
+        "work/done/words/00000.done.json",
+    ],
     SHARDS: [
         "tfrecords/128/train-0-00000-of-00001.tfrecord",
         "tfrecords/vocab.txt",
@@ -347,7 +352,7 @@ def test_every_path_of_the_layout_is_made_by_one_stage_or_kept(layout):
         for of_unit in (
             *(layout.part, layout.rejected_part, layout.cleaned, layout.cleaned_rejected),
             *(layout.sizes, layout.frames, layout.keys, layout.bands, layout.paragraphs),
-            layout.copies,
+            *(layout.copies, layout.words),
         )
     ]
     named = {*KEPT, *(name for of_stage in MADE.values() for name in of_stage)}
