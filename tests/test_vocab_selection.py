@@ -189,12 +189,11 @@ def test_select_tokens_any_corpus_gives_exactly_size_unique_entries(
     st.integers(0, 12),
 )
 def test_choose_places_is_the_least_number_of_least_cost(documents, words, pieces, room):
-    counts = TokenCounts(documents, documents, words)
-    ranked = sorted(documents, key=lambda char: (-documents[char], char))
-    places = choose_places(counts, ranked, pieces, room)
+    occurrences = sorted(documents.values(), reverse=True)
+    places = choose_places(words, occurrences, pieces, room)
 
     def cost(some):
-        unknown = sum(documents[char] for char in ranked[room - some :])
+        unknown = sum(occurrences[room - some :])
         return count_pieces(words, set(pieces[:some])) + 30 * unknown
 
     costs = [cost(some) for some in range(min(len(pieces), room) + 1)]
@@ -245,6 +244,11 @@ def test_chinese_inventory_goes_on_with_big5_and_then_gbk():
     assert beyond[: len(big5)] == big5 == sorted(big5, key=lambda char: char.encode("big5"))
     assert gbk == sorted(gbk, key=lambda char: char.encode("gbk"))
     assert (big5[0], gbk[0]) == ("內", "丂")
+
+
+def test_chinese_inventory_leaves_out_what_the_tokenizer_makes_another_character_of():
+    assert bytes((0xC9, 0x4A)).decode("big5") == "\ufa0c"
+    assert not {"\ufa0c", "\ufa0d"} & set(chinese_inventory())
 
 
 def test_chinese_inventory_holds_single_cjk_characters_only():
