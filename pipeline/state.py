@@ -24,7 +24,7 @@ from pipeline.errors import UsageError
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 """Of all that lies below an output directory; a directory of another version is refused."""
 
 SPLIT, CLEAN, FINISH, VOCAB, SHARDS = "split", "clean", "finish", "vocab", "shards"
