@@ -234,7 +234,7 @@ def test_read_state_refuses_a_directory_of_another_version(layout, version):
 
 def test_read_state_refuses_a_directory_of_a_version_that_said_none(layout):
     files.write_bytes(layout.run, b'{"started": "2026-11-24T00:00:00Z"}')
-    assert_refused(layout, "was made in format None; this is 3")
+    assert_refused(layout, "was made in format None; this is 4")
 
 
 @pytest.mark.parametrize(
