@@ -26,6 +26,7 @@ DEV = [
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",
     "ruff>=0.14,<1",
+    "transformers>=5,<6",
     *SCRIPT,
 ]
 

@@ -5,7 +5,7 @@ to files and never through a shuffle.
 
     documents: inputs -> split -> number -> clean -> duplicates -> finish -> manifest
     duplicates: copies, and candidates -> verify -> near, and then repeated paragraphs
-    counting:  parts of documents -> counts -> sum
+    counting:  parts of documents -> count -> words -> sum
     instances: shards -> build -> results
 """
 
@@ -41,6 +41,7 @@ from pipeline.samples import Sample
 from pipeline.stages import clean, count, duplicates, finish
 from pipeline.units import number_units
 from vocab.counting import TokenCounts
+from vocab.words import MAX_WORDS, most_frequent
 
 
 class _RunUnitsFn(beam.DoFn):
@@ -317,35 +318,58 @@ def _write(path: str, data: bytes) -> None:
 def build_counting_graph(
     pipeline: beam.Pipeline, parts: Sequence[count.PartOfDocuments], layout: Layout, local: bool
 ) -> None:
-    """Adds the graph that counts the tokens of the training documents."""
-    progress.expect("count", len(parts), sum(part.text_bytes for part in parts))
-    _ = (
+    """Adds the graph that counts the characters and words of the training documents."""
+    ranges = count.plan_word_ranges(parts)
+    for stage, units in (("count", parts), ("words", ranges)):
+        progress.expect(stage, len(units), sum(unit.text_bytes for unit in units))
+    counted = (
         pipeline
         | "ListParts" >> beam.Create(parts)
         | "CountParts" >> RunUnits(count.count_stage(layout), local)
+    )
+    words = (
+        counted
+        # Counted, so that this waits for all files of words.
+        | "WaitForParts" >> beam.combiners.Count.Globally()
+        | "ListRanges" >> beam.FlatMap(_list_ranges, ranges)
+        | "AddUpWords" >> RunUnits(count.words_stage(layout), local)
+    )
+    _ = (
+        (counted, words)
+        | "GatherCounts" >> beam.Flatten()
         | "AddUp" >> beam.CombineGlobally(_AddCountsFn()).without_defaults()
         | "WriteCounts" >> beam.Map(_write_counts, layout)
     )
 
 
+def _list_ranges(_: int, ranges: list[count.WordRange]) -> list[count.WordRange]:
+    return ranges
+
+
 class _AddCountsFn(beam.CombineFn):
-    """Adds up token counts."""
+    """Adds up token counts; of words, each in one range only, the most frequent."""
 
     def create_accumulator(self) -> TokenCounts:
         return TokenCounts.empty()
 
     def add_input(self, total: TokenCounts, counted: count.Counted) -> TokenCounts:
         total.add(*counted.token_counts)
-        return total
+        return _forget_rare_words(total)
 
     def merge_accumulators(self, totals: Iterable[TokenCounts]) -> TokenCounts:
         merged = TokenCounts.empty()
         for total in totals:
             merged.add(*total)
-        return merged
+        return _forget_rare_words(merged)
 
     def extract_output(self, total: TokenCounts) -> TokenCounts:
         return total
+
+
+def _forget_rare_words(counts: TokenCounts) -> TokenCounts:
+    if len(counts.words) <= MAX_WORDS:
+        return counts
+    return counts._replace(words=Counter(most_frequent(counts.words)))
 
 
 def _write_counts(counts: TokenCounts, layout: Layout) -> None:

@@ -9,7 +9,7 @@ from pipeline.records import HELD_OUT, TRAIN, InputFile, Shard
 from tfrecords_schema import dataset_info
 
 _OURS: Final = re.compile(
-    r"(?:part-\d{5,}-of-\d{5,}\.(?:jsonl\.zst|keys|bands|paragraphs|sizes|frames|copies)"
+    r"(?:part-\d{5,}-of-\d{5,}\.(?:jsonl\.zst|keys|bands|paragraphs|sizes|frames|copies|words)"
     r"|(?:manifest|samples)\.json|token_counts\.json\.zst|near_losers"
     r"|(?:train|eval|test)-\w+-\d{5,}-of-\d{5,}\.tfrecord|vocab\.txt|dataset_info\.json"
     r"|shards\.json|\w+-[0-9a-f]{32}-\d{5,}\.zst|[\w-]+\.done\.json)(?:\.[0-9a-f]{32}\.tmp)?"
@@ -172,6 +172,15 @@ class Layout(NamedTuple):
     def copies(self, number: int, total: int) -> str:
         """Numbers of the documents in one range of keys that go as copies."""
         return self._cleaned("copies", number, total)
+
+    @property
+    def words_folder(self) -> str:
+        """Folder of the words of documents."""
+        return files.join(self.work, "words")
+
+    def words(self, number: int, total: int) -> str:
+        """The counted words of one part of the documents, sorted into partitions."""
+        return self._cleaned("words", number, total)
 
     @property
     def near_losers(self) -> str:

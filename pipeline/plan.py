@@ -289,7 +289,7 @@ class _Sample:
         if self._learns:
             training = [block for block in finished.blocks if block.split == TRAIN]
             part = count.PartOfDocuments(0, 1, training)
-            self._counts.add(*count.count_part(part, layout).token_counts)
+            self._counts.add(*count.count_all([part], layout))
         seconds = time.process_time() - started
         documents: Counter[str] = Counter()
         for (_, _, account, outcome), n in (cleaned.ledger + finished.ledger).items():

@@ -24,7 +24,7 @@ from pipeline.errors import UsageError
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 """Of all that lies below an output directory; a directory of another version is refused."""
 
 SPLIT, CLEAN, FINISH, VOCAB, SHARDS = "split", "clean", "finish", "vocab", "shards"
@@ -160,7 +160,10 @@ def forget(stage: str, layout: Layout) -> None:
                 for name in ("copies", "candidates", "verify", "near", "repeats", "finish")
             ),
         ),
-        VOCAB: (layout.token_counts, layout.stage("count")),
+        VOCAB: (
+            *(layout.token_counts, layout.words_folder),
+            *(layout.stage(name) for name in ("count", "words")),
+        ),
         SHARDS: (
             *(layout.dataset_info, layout.ledger, layout.report),
             *(layout.tfrecords, layout.stage("shards")),

@@ -166,7 +166,7 @@ def test_vocabulary_of_another_size_is_refused(capsys, tmp_path, write_lines, vo
     code, said = call(
         capsys, f"--input_dir={folder}", f"--output_dir={tmp_path}/out", f"--vocab={longer}"
     )
-    assert code == 2 and "has 13687 entries, 13686 are needed" in said
+    assert code == 2 and f"{longer}, line 13687: is too much; the file has 13687 entries" in said
 
 
 def test_without_tensorflow_text_and_vocab_the_run_says_what_to_install(

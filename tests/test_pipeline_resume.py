@@ -297,13 +297,15 @@ def test_results_about_duplicates_round_trip_through_notes(packed, pairs, digest
     st.dictionaries(words, numbers, max_size=4),
 )
 def test_counted_round_trips_through_a_note(characters, of_words):
-    counted = Counted(TokenCounts(Counter(characters), Counter(of_words)))
+    counted = Counted(TokenCounts(Counter(characters), Counter(characters), Counter(of_words)))
     recalled = through_a_note(counted)
     assert recalled == counted
     assert all(isinstance(counts, Counter) for counts in recalled.token_counts)
     # They are added up: neither shares its counts with the other.
-    recalled.token_counts.add({"一": 1}, {"a": 1})
-    assert counted == Counted(TokenCounts(Counter(characters), Counter(of_words)))
+    recalled.token_counts.add({"一": 1}, {"一": 1}, {"a": 1})
+    assert counted == Counted(
+        TokenCounts(Counter(characters), Counter(characters), Counter(of_words))
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -398,7 +400,9 @@ def run_all(corpus, layout):
     all_blocks = [block for result in finished for block in result.blocks]
     manifest = Manifest({}, len(units), ledger, all_blocks, [])
     files.write_bytes(layout.manifest, manifest.to_json())
-    run_stage(count.count_stage(layout), count.plan_counting(manifest))
+    parts = count.plan_counting(manifest)
+    run_stage(count.count_stage(layout), parts)
+    run_stage(count.words_stage(layout), count.plan_word_ranges(parts))
     vocab = format_vocab([*SPECIAL_TOKENS, *"今天气很好，我们去。学习机器", "the", "##e"])
     files.write_bytes(layout.vocab, vocab)
     digests = [hashlib.sha256(data).hexdigest() for data in (manifest.to_json(), vocab)]
@@ -418,7 +422,7 @@ def join(found):
 
 STAGES = (
     *("split", "clean", "copies", "candidates", "verify", "near", "repeats", "finish"),
-    *("count", "shards"),
+    *("count", "words", "shards"),
 )
 
 
@@ -608,6 +612,7 @@ def all_stages(layout):
         duplicates.repeats_stage(layout),
         finish.finish_stage(CONFIG, layout),
         count.count_stage(layout),
+        count.words_stage(layout),
         instances.shard_stage(INSTANCES, Sources(layout, "0" * 64, "1" * 64)),
     ]
 
@@ -644,12 +649,13 @@ def test_stages_reach_a_fresh_process_that_does_not_import_beam(tmp_path):
         duplicates.KeyRange(7, 9, [unit], 250, "after"),
         finish.Goings(unit, [], []),
         PartOfDocuments(7, 9, [Block(7, 0, 9, "plain", "train", 1, 250)]),
+        count.WordRange(7, 9, [3, 4], 5, 250),
         Shard("train", "", 7, 9, 250),
     ]
     for stage, of_stage in zip(received, units, strict=True):
         assert stage.size_of(of_stage) == 250
     assert [stage.name_of(of_stage) for stage, of_stage in zip(received, units, strict=True)] == [
         f"plain-{hashlib.blake2b(b'a', digest_size=16).hexdigest()}",
-        *("00007", "00007", "00007", "00007", "all", "00007", "00007", "00007"),
+        *("00007", "00007", "00007", "00007", "all", "00007", "00007", "00007", "00007"),
         "train-00007-of-00009",
     ]

@@ -225,16 +225,16 @@ def assert_refused(layout, why, makes_documents=True):
     )
 
 
-@pytest.mark.parametrize("version", [1, 2, 4, "3", None])
+@pytest.mark.parametrize("version", [1, 3, 5, "4", None])
 def test_read_state_refuses_a_directory_of_another_version(layout, version):
     facts = {"format_version": version, "made_with": describe()}
     files.write_bytes(layout.run, json.dumps(facts).encode())
-    assert_refused(layout, f"was made in format {version}; this is 3; choose another")
+    assert_refused(layout, f"was made in format {version}; this is 4; choose another")
 
 
 def test_read_state_refuses_a_directory_of_a_version_that_said_none(layout):
     files.write_bytes(layout.run, b'{"started": "2026-11-24T00:00:00Z"}')
-    assert_refused(layout, "was made in format None; this is 3")
+    assert_refused(layout, "was made in format None; this is 4")
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,12 @@ MADE = {
             for stage in ("copies", "candidates", "verify", "near", "repeats", "finish")
         ),
     ],
-    VOCAB: ["work/token_counts.json.zst", "work/done/count/00000.done.json"],
+    VOCAB: [
+        "work/token_counts.json.zst",
+        "work/words/part-00000-of-00001.words",
+        "work/done/count/00000.done.json",
+        "work/done/words/00000.done.json",
+    ],
     SHARDS: [
         "tfrecords/128/train-0-00000-of-00001.tfrecord",
         "tfrecords/vocab.txt",
@@ -347,7 +352,7 @@ def test_every_path_of_the_layout_is_made_by_one_stage_or_kept(layout):
         for of_unit in (
             *(layout.part, layout.rejected_part, layout.cleaned, layout.cleaned_rejected),
             *(layout.sizes, layout.frames, layout.keys, layout.bands, layout.paragraphs),
-            layout.copies,
+            *(layout.copies, layout.words),
         )
     ]
     named = {*KEPT, *(name for of_stage in MADE.values() for name in of_stage)}

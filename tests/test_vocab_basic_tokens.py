@@ -387,3 +387,41 @@ def test_settle_final_sigma_equals_lower_casing_the_whole_text(text):
     assert "Σ" not in settled
     assert settled.lower() == text.lower()
     assert [(a, b) for a, b in zip(text, settled, strict=True) if a != b and a != "Σ"] == []
+
+
+# --- Case and accents kept ---
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("", []),
+        ("Ab中É，ΑΣ", ["Ab", "中", "É", "，", "ΑΣ"]),
+        ("e\u0301 が각", ["e\u0301", "が각"]),
+        ("中\u0301", ["中", "\u0301"]),
+        ("A\u200b\0B\ufffd", ["AB"]),
+        ("豈İ", ["豈", "İ"]),
+    ],
+)
+def test_split_basic_tokens_cased_keeps_characters(text, tokens):
+    basic = basic_tokens.split_basic_tokens(text, cased=True)
+    folded = basic_tokens.decode_codes(basic.codes)
+    spans = zip(basic.starts.tolist(), basic.ends.tolist(), strict=True)
+    assert [folded[start:end] for start, end in spans] == tokens
+    assert "".join(text[place] for place in basic.positions.tolist()) == folded
+
+
+@pytest.mark.parametrize(
+    ("char", "kind"),
+    [("É", Kind.LETTER), ("\u0301", Kind.LETTER), ("각", Kind.LETTER), ("豈", Kind.SINGLE)],
+)
+def test_classify_cased_keeps_the_character(char, kind):
+    assert classify(ord(char), cased=True) == (kind, char)
+
+
+@pytest.mark.parametrize(
+    ("stretch", "folded"), [("AbC1", "AbC1"), ("Ée\u0301각", "Ée\u0301각"), ("A\u200b", None)]
+)
+def test_fold_letters_cased_changes_nothing(stretch, folded):
+    assert [fold_letters(stretch, cased=True) for _ in range(2)] == [folded, folded]
+    assert fold_letters("AbC1") == "abc1"

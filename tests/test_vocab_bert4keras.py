@@ -226,3 +226,51 @@ def test_derive_tokens_equals_load_vocab_simplified_of_bert4keras(bert4keras, tm
     derived = derive_tokens(tokens)
     assert derived == list(expected)
     assert derived == [tokens[token_id] for token_id in kept]
+
+
+# --- Case and accents kept ---
+
+CASED_TOKENS = [
+    *TOKENS,
+    *(token for char in "ABCThÉéÀßΣがガ가각İ\u0301\u0323豈Ａ" for token in (char, "##" + char)),
+    *("The", "##ING", "Ab"),
+]
+CASED_TOKENS = list(dict.fromkeys(CASED_TOKENS))
+
+
+@pytest.fixture(scope="module")
+def cased_reference(bert4keras):
+    token_dict = {token: token_id for token_id, token in enumerate(CASED_TOKENS)}
+    return bert4keras.Tokenizer(token_dict, do_lower_case=False)
+
+
+@pytest.fixture(scope="module")
+def cased_tokenizer():
+    return Tokenizer(CASED_TOKENS, cased=True)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.text(max_size=60)
+    | st.text("".join(ALPHABETS.values()), max_size=60)
+    | st.text("ABCTheThING abÉé中が\u0301\u0323\u200b", max_size=40)
+)
+def test_encode_cased_any_text_equals_bert4keras(cased_tokenizer, cased_reference, text):
+    assert cased_tokenizer.encode(text) == reference_ids(cased_reference, text)
+
+
+@pytest.mark.parametrize("plane", [0, 1, 2, 3, 14])
+def test_encode_cased_every_assigned_code_point_equals_bert4keras(
+    cased_tokenizer, cased_reference, plane
+):
+    codes = range(plane << 16, plane + 1 << 16)
+    chars = [c for c in map(chr, codes) if unicodedata.category(c) not in ("Cn", "Co", "Cs")]
+    text = "".join(f"a{char}b " for char in chars)
+    assert cased_tokenizer.encode(text) == reference_ids(cased_reference, text)
+
+
+@pytest.mark.parametrize("length", [200, 201])
+@pytest.mark.parametrize("unit", ["A", "é", "가"])
+def test_encode_cased_long_word_equals_bert4keras(cased_tokenizer, cased_reference, length, unit):
+    word = unit * length
+    assert cased_tokenizer.encode(word) == reference_ids(cased_reference, word)

@@ -38,7 +38,7 @@ def documents(write_documents):
     write_documents(
         "part-00000-of-00002.jsonl.zst",
         document("a", "龘龘龘，playing 鱻鱻"),
-        document("b", "爨", "eval"),
+        document("b", "爨 Playing", "held_out"),
     )
     return write_documents("part-00001-of-00002.jsonl.zst", document("c", "龘鱻playing\n，，"))
 
@@ -63,8 +63,11 @@ def test_learn_writes_vocabulary_of_training_documents(documents, output, capsys
     assert tokens[294:297] == ["龘", "鱻", "，"]
     assert {"playing", "啊"} <= set(tokens)
     assert "爨" not in tokens
-    expected = f"{output}: 400 entries, sha256 {digest_vocab(tokens)}\n"
-    assert capsys.readouterr().out == expected
+    first, characters, pieces, filling = capsys.readouterr().out.splitlines()
+    assert first == f"{output}: 400 entries, sha256 {digest_vocab(tokens)}"
+    assert characters == "3 characters; last admitted: 龘 鱻 ，; first left out: none"
+    assert pieces == "1 word pieces; last admitted: playing; first left out: none"
+    assert filling == "102 Chinese characters to fill up"
     assert files_in(output.parent) == ["documents", "vocab.txt"]
 
 
@@ -113,7 +116,7 @@ def test_learn_bad_document_fails_and_names_file_and_line(write_documents, outpu
     folder = write_documents("a.jsonl.zst", document("a", "一"), {"text": "二"})
     assert cli.main(["learn", f"--documents={folder}", f"--output={output}"]) == 1
     assert error_of(capsys) == (
-        f"{folder / 'a.jsonl.zst'}, line 2: no document of this pipeline ('split'); "
+        f"{folder / 'a.jsonl.zst'}, line 2: no document of this pipeline ('corpus'); "
         "make documents/ again\n"
     )
     assert not output.exists()
@@ -174,6 +177,70 @@ def test_derive_missing_file_fails_and_names_it(tmp_path, output, capsys, name):
     assert error_of(capsys) == f"--bert_vocab={path}: no such file\n"
 
 
+@pytest.fixture
+def vocab(tmp_path):
+    path = tmp_path / "own.txt"
+    letters = sorted({"a", "g", "i", "l", "n", "p", "y"})
+    tokens = [*SPECIAL_TOKENS, "龘", "，", "play", "##ing", *letters, *("##" + c for c in letters)]
+    path.write_bytes(format_vocab(tokens))
+    return path
+
+
+def test_report_prints_what_a_vocabulary_makes_of_each_split(documents, vocab, capsys):
+    assert cli.main(["report", f"--documents={documents}", f"--vocab={vocab}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[1:5]] == [
+        ["wiki", "train", "1", "2", "24", "87.5000%", "3", "21.4286%", "0.5833", "2.0000"],
+        ["all", "train", "1", "2", "24", "87.5000%", "3", "21.4286%", "0.5833", "2.0000"],
+        ["wiki", "held_out", "1", "1", "8", "87.5000%", "1", "33.3333%", "0.3750", "2.0000"],
+        ["all", "held_out", "1", "1", "8", "87.5000%", "1", "33.3333%", "0.3750", "2.0000"],
+    ]
+    assert lines[6].startswith(f"1: {vocab}: 124 entries, sha256 ")
+    assert lines[7] == "   106 special, 16 Latin, 1 Chinese characters, 1 punctuation"
+    assert lines[8] == "   last characters inside:   ， 2 龘 2"
+    assert lines[9] == "   first characters outside: 鱻 2 (1 in all)"
+    assert lines[10] == "   first words outside:      playing 2"
+
+
+def test_report_against_another_vocabulary_puts_both_beside_each_other(
+    documents, vocab, tmp_path, capsys
+):
+    other = tmp_path / "other.txt"
+    other.write_bytes(format_vocab([*SPECIAL_TOKENS, "鱻"]))
+    output = tmp_path / "report.json"
+    arguments = [f"--documents={documents}", f"--vocab={vocab}", f"--against={other}"]
+    assert cli.main(["report", *arguments, f"--output={output}"]) == 0
+    report = json.loads(output.read_text("utf-8"))
+    assert [found["name"] for found in report["vocabularies"]] == [str(vocab), str(other)]
+    assert [found["entries"] for found in report["vocabularies"]] == [124, 107]
+    held_out = [row for row in report["coverage"] if row["split"] == "held_out"]
+    assert [(row["corpus"], row["vocabulary"]) for row in held_out] == [
+        *(("wiki", str(vocab)), ("wiki", str(other)), ("all", str(vocab)), ("all", str(other)))
+    ]
+    assert [row["unknown_tokens"] for row in held_out] == [1, 2, 1, 2]
+    printed = capsys.readouterr().out
+    assert f"\n2: {other}: 107 entries" in printed and f"\n1: {vocab}: " in printed
+
+
+@pytest.mark.parametrize("option", ["vocab", "against"])
+def test_report_bad_vocabulary_fails_and_names_the_line(documents, vocab, tmp_path, capsys, option):
+    bad = tmp_path / "bad.txt"
+    bad.write_bytes(format_vocab([*SPECIAL_TOKENS, "的", "的"]))
+    files = {"vocab": vocab} | {option: bad}
+    given = [f"--{name}={path}" for name, path in files.items()]
+    assert cli.main(["report", f"--documents={documents}", *given]) == 1
+    assert f"{bad}, line 108: '的' stands in line 107 already" in error_of(capsys)
+    files[option] = tmp_path / "nowhere.txt"
+    given = [f"--{name}={path}" for name, path in files.items()]
+    assert cli.main(["report", f"--documents={documents}", *given]) == 2
+    assert error_of(capsys) == f"--{option}={files[option]}: no such file\n"
+
+
+def test_report_directory_without_documents_fails_and_names_it(vocab, tmp_path, capsys):
+    assert cli.main(["report", f"--documents={tmp_path}", f"--vocab={vocab}"]) == 2
+    assert error_of(capsys) == f"--documents={tmp_path}: no *.jsonl.zst file there\n"
+
+
 def test_output_in_missing_directory_fails_and_names_it(documents, tmp_path, capsys):
     output = tmp_path / "missing" / "vocab.txt"
     arguments = ["learn", f"--documents={documents}", f"--output={output}", "--size=400"]
@@ -191,6 +258,8 @@ def test_output_in_missing_directory_fails_and_names_it(documents, tmp_path, cap
         pytest.param(["learn", "--output=x"], id="no-documents"),
         pytest.param(["derive", "--output=x"], id="no-bert-vocab"),
         pytest.param(["derive", "--bert_vocab=x"], id="derive-no-output"),
+        pytest.param(["report", "--documents=x"], id="report-no-vocab"),
+        pytest.param(["report", "--vocab=x"], id="report-no-documents"),
         pytest.param(["learn", "--doc=x", "--output=x"], id="abbreviated"),
         pytest.param(["learn", "--documents=x", "--output=x", "--size=many"], id="size-no-number"),
         pytest.param(["derive", "--bert_vocab=x", "--output=x", "--size=9"], id="derive-size"),
@@ -206,7 +275,8 @@ def test_wrong_usage_ends_with_2_and_shows_the_usage(arguments, capsys):
 @pytest.mark.parametrize(
     ("arguments", "options"),
     [
-        (["--help"], ["learn", "derive"]),
+        (["--help"], ["learn", "derive", "report"]),
+        (["report", "--help"], ["--documents", "--vocab", "--against", "--output"]),
         (["learn", "--help"], ["--documents", "--size", "13686", "--output"]),
         (["derive", "--help"], ["--bert_vocab", "--output"]),
     ],

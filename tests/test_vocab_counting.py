@@ -29,14 +29,22 @@ ALPHABETS = {
     "signs": string.punctuation + "，。、？！“”（）《》…—·～￥ab中 ＡＢ１２😀👍\u20e3",
     "surrogates": "a中 \ud800\udfff",
 }
-some_counts = st.builds(
-    TokenCounts,
-    st.dictionaries(st.text(min_size=1, max_size=1), st.integers(1, 10**12)).map(Counter),
-    st.dictionaries(st.text(min_size=1), st.integers(1, 10**12)).map(Counter),
-)
+some_counter = st.dictionaries(st.text(min_size=1, max_size=3), st.integers(1, 10**12)).map(Counter)
+some_counts = st.builds(TokenCounts, some_counter, some_counter, some_counter)
 
 
-def plain_counts(text):
+def plain_counts(*texts):
+    counts = TokenCounts.empty()
+    for text in texts:
+        singles, words = split_plainly(text)
+        letters = [entry for word in words if not word.isascii() for entry in entries_of(word)]
+        counts.characters.update(singles + letters)
+        counts.documents.update(set(singles + letters))
+        counts.words.update(word for word in words if word.isascii() and len(word) <= 20)
+    return counts
+
+
+def split_plainly(text):
     folded = unicodedata.normalize("NFD", text.lower())
     spaced = ""
     singles = []
@@ -49,24 +57,35 @@ def plain_counts(text):
             spaced += " "
         elif category not in ("Mn", "Cc", "Cf") and char != "\ufffd":
             spaced += char
-    return TokenCounts(Counter(singles), Counter(spaced.split()))
+    return singles, spaced.split()
 
 
-@given(some_text)
-def test_count_tokens_any_text_equals_plain_version(text):
-    assert count_tokens(text) == plain_counts(text)
+def entries_of(word):
+    entries = [word[0], *("##" + char for char in word[1:])]
+    return [entry for entry in entries if not entry.isascii()]
+
+
+@given(st.lists(some_text, max_size=4))
+def test_count_tokens_any_texts_equal_plain_version(texts):
+    assert count_tokens(texts) == plain_counts(*texts)
 
 
 def count_basic_tokens(text):
     basic = split_basic_tokens(text)
-    characters = decode_codes(basic.codes[basic.starts[~basic.is_word]])
-    return TokenCounts(Counter(characters), Counter(basic.words()))
+    singles = list(decode_codes(basic.codes[basic.starts[~basic.is_word]]))
+    words = basic.words()
+    letters = [entry for word in words if not word.isascii() for entry in entries_of(word)]
+    return TokenCounts(
+        Counter(singles + letters),
+        Counter(set(singles + letters)),
+        Counter(word for word in words if word.isascii() and len(word) <= 20),
+    )
 
 
 @settings(max_examples=200, deadline=None)
 @given(any_text)
 def test_count_tokens_any_text_equals_counting_its_basic_tokens(text):
-    assert count_tokens(text) == count_basic_tokens(text)
+    assert count_tokens([text]) == count_basic_tokens(text)
 
 
 @pytest.mark.parametrize("alphabet", ALPHABETS.values(), ids=ALPHABETS)
@@ -74,7 +93,7 @@ def test_count_tokens_any_text_equals_counting_its_basic_tokens(text):
 @given(st.data())
 def test_count_tokens_targeted_text_equals_counting_its_basic_tokens(alphabet, data):
     text = data.draw(st.text(alphabet, max_size=40))
-    assert count_tokens(text) == count_basic_tokens(text)
+    assert count_tokens([text]) == count_basic_tokens(text)
 
 
 @settings(max_examples=200, deadline=None)
@@ -82,7 +101,7 @@ def test_count_tokens_targeted_text_equals_counting_its_basic_tokens(alphabet, d
 @example("Σ中ΑΣ ΑΣΑ\nΑΣ\u00ad\u0301İΣ")
 @example("각\u302e\u0301 각각\u302e中\u302e\u0316\u0301")
 def test_count_tokens_mixed_targeted_text_equals_counting_its_basic_tokens(text):
-    assert count_tokens(text) == count_basic_tokens(text)
+    assert count_tokens([text]) == count_basic_tokens(text)
 
 
 @pytest.mark.parametrize("plane", [0, 1, 3, 14])
@@ -91,78 +110,88 @@ def test_count_tokens_every_assigned_code_point_equals_counting_its_basic_tokens
     chars = [c for c in map(chr, codes) if unicodedata.category(c) not in ("Cn", "Co")]
     assert chars
     text = "".join(f"a{char}b {char}" for char in chars)
-    assert count_tokens(text) == count_basic_tokens(text)
+    assert count_tokens([text]) == count_basic_tokens(text)
 
 
 @pytest.mark.parametrize(
     ("text", "characters", "words"),
     [
-        ("각 각", {}, {"\u1100\u1161\u11a8": 2}),
-        ("ΑΣ ΣΑ中ΣΣ", {"中": 1}, {"ας": 1, "σα": 1, "σς": 1}),
+        ("각 각", {"\u1100": 2, "##\u1161": 2, "##\u11a8": 2}, {}),
+        ("ΑΣ ΣΑ中ΣΣ", {"中": 1, "α": 1, "##ς": 2, "σ": 2, "##α": 1}, {}),
         ("É e\u0301 E", {}, {"e": 3}),
         ("\u0301中\u0301，\u0301", {"中": 1, "，": 1}, {}),
         ("a\0b a\u200bb ab\x85 \ufffd", {}, {"ab": 3}),
         ("\uf900豈", {"豈": 2}, {}),
-        ("か\u3099 が か", {}, {"か": 3}),
+        ("か\u3099 が か", {"か": 3}, {}),
+        ("カ2019ｂ x→y", {"カ": 1, "##ｂ": 1, "##→": 1}, {}),
         ("\u212a K k", {}, {"k": 3}),
         ("don't，don't", {"'": 2, "，": 1}, {"don": 2, "t": 2}),
         ("；\u037e;", {"；": 1, ";": 2}, {}),
-        ("a" * 300, {}, {"a" * 300: 1}),
+        ("a" * 20, {}, {"a" * 20: 1}),
+        ("a" * 21, {}, {}),
     ],
 )
 def test_count_tokens_folds_what_it_counts(text, characters, words):
-    assert count_tokens(text) == (characters, words)
+    counts = count_tokens([text])
+    assert (counts.characters, counts.words) == (characters, words)
 
 
 def test_count_tokens_counts_a_stretch_as_often_as_it_occurs():
-    counts = count_tokens("Éé-x 中 Éé-x\nÉé-x 각 각 the The 中")
-    assert counts.characters == {"-": 3, "中": 2}
-    assert counts.words == {"ee": 3, "x": 3, "\u1100\u1161\u11a8": 2, "the": 2}
+    counts = count_tokens(["Éé-x 中 Éé-x\nÉé-x 각 각 the The 中"])
+    assert counts.characters == {"-": 3, "中": 2, "\u1100": 2, "##\u1161": 2, "##\u11a8": 2}
+    assert counts.words == {"ee": 3, "x": 3, "the": 2}
 
 
-def test_count_tokens_text_gives_characters_and_folded_words():
-    counts = count_tokens("中国，中 The the THÉ\n中，カ2019")
-    assert counts.characters == {"中": 3, "国": 1, "，": 2}
-    assert counts.words == {"the": 3, "カ2019": 1}
+def test_count_tokens_documents_count_once_however_often_they_hold_a_character():
+    counts = count_tokens(["中中国，かか か", "中\uf900豈", "", "the", "ボか"])
+    assert counts.characters == {
+        **{"中": 3, "国": 1, "，": 1, "豈": 2},
+        **{"か": 2, "##か": 2, "ホ": 1},
+    }
+    assert counts.documents == {
+        **{"中": 2, "国": 1, "，": 1, "豈": 1},
+        **{"か": 1, "##か": 2, "ホ": 1},
+    }
 
 
-@pytest.mark.parametrize("text", ["", " \n", "\u200b"])
-def test_count_tokens_text_without_tokens_gives_empty_counts(text):
-    assert count_tokens(text) == TokenCounts.empty() == (Counter(), Counter())
+@pytest.mark.parametrize("texts", [[], [""], ["", ""], [" \n"], ["\u200b"]])
+def test_count_tokens_texts_without_tokens_give_empty_counts(texts):
+    assert count_tokens(texts) == TokenCounts.empty() == (Counter(), Counter(), Counter())
 
 
 @given(some_text)
 def test_count_tokens_gives_plain_integers_and_strings(text):
-    for counts in count_tokens(text):
+    for counts in count_tokens([text]):
         assert {type(token) for token in counts} <= {str}
         assert {type(count) for count in counts.values()} <= {int}
 
 
 @given(st.lists(some_text, max_size=4))
-def test_add_counts_of_texts_equals_counts_of_texts_joined_by_line_feeds(texts):
+def test_add_counts_of_texts_one_by_one_equals_counts_of_all(texts):
     merged = TokenCounts.empty()
     for text in texts:
-        merged.add(*count_tokens(text))
-    assert merged == count_tokens("\n".join(texts))
+        merged.add(*count_tokens([text]))
+    assert merged == count_tokens(texts)
 
 
-def test_add_sums_tokens_that_both_have():
-    counts = TokenCounts(Counter("一二"), Counter(a=1))
-    counts.add({"二": 2, "三": 1}, {"a": 4, "b": 5})
+def test_add_sums_what_both_have():
+    counts = TokenCounts(Counter("一二"), Counter("一二"), Counter(a=1))
+    counts.add({"二": 2, "三": 1}, {"二": 1, "三": 1}, {"a": 4, "b": 5})
     assert counts.characters == {"一": 1, "二": 3, "三": 1}
+    assert counts.documents == {"一": 1, "二": 2, "三": 1}
     assert counts.words == {"a": 5, "b": 5}
 
 
 def test_empty_counts_are_not_shared():
-    TokenCounts.empty().add({"一": 1}, {"a": 1})
-    assert TokenCounts.empty() == (Counter(), Counter())
+    TokenCounts.empty().add({"一": 1}, {"一": 1}, {"a": 1})
+    assert TokenCounts.empty() == (Counter(), Counter(), Counter())
 
 
 @given(some_counts)
 def test_from_bytes_undoes_to_bytes(counts):
     read = TokenCounts.from_bytes(counts.to_bytes())
     assert read == counts
-    assert isinstance(read.characters, Counter) and isinstance(read.words, Counter)
+    assert {type(counter) for counter in read} == {Counter}
 
 
 @given(some_counts, st.randoms(use_true_random=False))
@@ -176,10 +205,13 @@ def test_to_bytes_does_not_depend_on_insertion_order(counts, random):
 
 
 def test_to_bytes_is_zstd_json_in_code_point_order():
-    counts = TokenCounts(Counter({"国": 2, "。": 9, "中": 2}), Counter({"b": 1, "a": 3}))
+    counts = TokenCounts(
+        Counter({"国": 2, "。": 9, "中": 2}), Counter({"国": 1}), Counter({"b": 1, "a": 3})
+    )
     text = zstandard.ZstdDecompressor().decompress(counts.to_bytes()).decode()
     assert json.loads(text) == {
         "characters": {"。": 9, "中": 2, "国": 2},
+        "documents": {"国": 1},
         "words": {"a": 3, "b": 1},
     }
     assert text.index("。") < text.index("中") < text.index("国")

@@ -4,8 +4,8 @@ import pytest
 import zstandard
 
 from vocab import document_files
-from vocab.counting import count_tokens
-from vocab.document_files import count_document_files
+from vocab.counting import TokenCounts, count_tokens
+from vocab.document_files import Document, count_document_files, read_documents
 
 
 def line_of(text, split="train"):
@@ -66,14 +66,50 @@ def test_count_document_files_any_batch_size_gives_the_same_counts(
 ):
     texts = ["一二 ab", "", "ab", "三" * 20, "cd", "É"]
     path = write_frames("a.jsonl.zst", *map(line_of, texts))
-    monkeypatch.setattr(document_files, "_BATCH_CHARS", batch_chars)
-    assert count_document_files([path]) == count_tokens("\n".join(texts))
+    monkeypatch.setattr(document_files, "BATCH_CHARS", batch_chars)
+    assert count_document_files([path]) == count_tokens(texts)
+
+
+@pytest.mark.parametrize("many_words", [1, 2, 7, 10_000])
+def test_count_document_files_any_number_of_temporary_files_gives_the_same_counts(
+    write_frames, monkeypatch, many_words
+):
+    texts = [f"the word{number % 40} 一 x{number}" for number in range(100)]
+    paths = [
+        write_frames("a.jsonl.zst", *map(line_of, texts[:60])),
+        write_frames("b.jsonl.zst", *map(line_of, texts[60:])),
+    ]
+    monkeypatch.setattr(document_files, "BATCH_CHARS", 50)
+    monkeypatch.setattr(document_files, "_MANY_WORDS", many_words)
+    assert count_document_files(paths) == count_tokens(texts)
+
+
+@pytest.mark.parametrize("many_words", [1, 10_000])
+def test_count_document_files_keeps_the_most_frequent_words_of_all_files(
+    write_frames, monkeypatch, many_words
+):
+    # Each file has words of its own that are more frequent in it than the one that wins.
+    paths = [
+        write_frames(f"{name}.jsonl.zst", line_of(f"{name} {name} both third"))
+        for name in ("one", "two", "six")
+    ]
+    monkeypatch.setattr(document_files, "_MANY_WORDS", many_words)
+    monkeypatch.setattr("vocab.words.MAX_WORDS", 3)
+    assert count_document_files(paths).words == {"both": 3, "third": 3, "one": 2}
+
+
+def test_read_documents_gives_those_of_all_splits_in_order(write_frames):
+    path = write_frames("a.jsonl.zst", line_of("一", "train") + line_of("二", "held_out"))
+    assert list(read_documents(path)) == [
+        Document("wiki", "train", "一"),
+        Document("wiki", "held_out", "二"),
+    ]
 
 
 @pytest.mark.parametrize("frames", [[], [b""], [line_of("一", "eval")]])
 def test_count_document_files_without_training_documents_gives_no_counts(write_frames, frames):
     counts = count_document_files([write_frames("a.jsonl.zst", *frames)])
-    assert counts.characters == {} and counts.words == {}
+    assert counts == TokenCounts.empty()
 
 
 @pytest.mark.parametrize(
@@ -83,12 +119,16 @@ def test_count_document_files_without_training_documents_gives_no_counts(write_f
         pytest.param(b"\n", id="empty"),
         pytest.param(b"[1]\n", id="list"),
         pytest.param(b'"text"\n', id="string"),
-        pytest.param(b'{"text": "a"}\n', id="no-split"),
-        pytest.param(b'{"split": "train"}\n', id="no-text"),
-        pytest.param(b'{"split": "train", "text": "\\ud800"}\n', id="lone-surrogate"),
-        pytest.param(b'{"split": "train", "text": 5}\n', id="text-is-number"),
-        pytest.param(b'{"split": "train", "text": null}\n', id="text-is-null"),
-        pytest.param(b'{"split": "train", "text": "\xff"}\n', id="not-utf-8"),
+        pytest.param(b'{"corpus": "wiki", "text": "a"}\n', id="no-split"),
+        pytest.param(b'{"corpus": "wiki", "split": "train"}\n', id="no-text"),
+        pytest.param(b'{"split": "train", "text": "a"}\n', id="no-corpus"),
+        pytest.param(b'{"corpus": "wiki", "split": 1, "text": "a"}\n', id="split-is-number"),
+        pytest.param(
+            b'{"corpus": "wiki", "split": "train", "text": "\\ud800"}\n', id="lone-surrogate"
+        ),
+        pytest.param(b'{"corpus": "wiki", "split": "train", "text": 5}\n', id="text-is-number"),
+        pytest.param(b'{"corpus": "wiki", "split": "train", "text": null}\n', id="text-is-null"),
+        pytest.param(b'{"corpus": "wiki", "split": "train", "text": "\xff"}\n', id="not-utf-8"),
     ],
 )
 def test_count_document_files_bad_line_raises_and_names_file_and_line(write_frames, line):

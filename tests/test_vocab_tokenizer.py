@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import vocab.tokenizer
 from vocab import Tokenizer
-from vocab.basic_tokens import split_basic_tokens
+from vocab.basic_tokens import decode_codes, split_basic_tokens
 from vocab.special_tokens import SPECIAL_TOKENS
 
 ORDINARY = [*"中国的，。un1か", "##able", "##a", "##b", "aff", "##ff", "a", "😀", "##😀", "\u1100"]
@@ -333,3 +333,223 @@ def test_tokenize_fates_are_those_of_the_basic_tokens(tokenizer, text):
     assert fates.white_space == len(present) - len(in_words)
     assert fates.dropped == len(text) - len(present)
     assert fates.unknown <= fates.in_tokens
+
+
+# --- Case and accents kept ---
+
+CASED = [*ORDINARY, "A", "##A", "Aff", "é", "##é", "e", "Σ", "\u0301", "##\u0301", "が", "가", "豈"]
+
+
+@pytest.fixture(scope="module")
+def cased_tokenizer():
+    return Tokenizer([*SPECIAL_TOKENS, *CASED], cased=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("aA Aff aff", ["a", "##A", "Aff", "aff"]),
+        ("AFF", ["[UNK]"]),
+        ("É é e\u0301", ["[UNK]", "é", "e", "##\u0301"]),
+        ("\u0301", ["\u0301"]),
+        ("中\u0301A", ["中", "\u0301", "##A"]),
+        ("\u0301é", ["\u0301", "##é"]),
+        ("Σ aΣ", ["Σ", "[UNK]"]),
+        ("が 가豈", ["が", "가", "豈"]),
+        ("A\u200bA\0é", ["A", "##A", "##é"]),
+        ("国，A", ["国", "，", "A"]),
+    ],
+)
+def test_encode_cased_keeps_case_and_accents(cased_tokenizer, text, expected):
+    for _ in range(2):
+        ids = cased_tokenizer.encode(text)
+        assert [[*SPECIAL_TOKENS, *CASED][token_id] for token_id in ids] == expected
+
+
+def test_tokenize_cased_counts_only_control_and_format_characters_as_dropped(cased_tokenizer):
+    fates = tokenize_words(cased_tokenizer, ["e\u0301\u200b 外\0"]).fates
+    assert fates == (3, 1, 2, 1)
+
+
+def test_tokenizer_cased_recipe_says_so(cased_tokenizer):
+    assert cased_tokenizer.recipe == {
+        "kind": "BERT WordPiece",
+        "do_lower_case": False,
+        "strip_accents": False,
+        "max_word_chars": 200,
+    }
+
+
+# --- Offsets ---
+
+
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("", []),
+        (" \u200b ", []),
+        ("中国 的。", ["中", "国", "的", "。"]),
+        ("affa un", ["aff", "a", "un"]),
+        ("aFFB中", ["aFF", "B", "中"]),
+        ("xyz  外", ["xyz", "外"]),
+        ("e\u0301\u0323 中\u0301国", ["e\u0301\u0323", "中\u0301", "国"]),
+        ("a\u200bff\u0301a", ["a\u200bff\u0301", "a"]),
+        ("a\u200b \u200ba", ["a\u200b", "a"]),
+        ("\u0301a\u0301", ["a\u0301"]),
+        ("a\n\u3000\u2028b", ["a", "b"]),
+        ("😀😀a", ["😀", "😀", "a"]),
+        ("İΣ 中", ["İΣ", "中"]),
+    ],
+)
+def test_encode_with_offsets_points_at_what_became_each_token(tokenizer, text, spans):
+    ids, offsets = tokenizer.encode_with_offsets(text)
+    assert ids == tokenizer.encode(text)
+    assert [text[start:end] for start, end in offsets.tolist()] == spans
+    assert (offsets.shape, offsets.dtype) == ((len(spans), 2), np.int64)
+
+
+def test_encode_with_offsets_parts_of_a_syllable_share_its_place(hangul_tokenizer):
+    ids, offsets = hangul_tokenizer.encode_with_offsets("a각 가")
+    assert names_of(ids) == ["a", "##" + G, "##" + A, "##" + K, G, "##" + A]
+    assert offsets.tolist() == [[0, 1], [1, 2], [1, 2], [1, 2], [3, 4], [3, 4]]
+
+
+def test_encode_with_offsets_cased_gives_accents_their_own_place(cased_tokenizer):
+    _, offsets = cased_tokenizer.encode_with_offsets("e\u0301\u200b A")
+    assert offsets.tolist() == [[0, 1], [1, 3], [4, 5]]
+
+
+MIXED = st.text(
+    st.one_of(st.sampled_from("中国a1bff \n\u200b\u0301。外Σéen"), st.characters()), max_size=20
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(MIXED, st.booleans())
+@example("a\u0301 \u0301b", False)
+def test_encode_with_offsets_spans_cover_all_but_white_space_and_what_follows_it(text, cased):
+    tokenizer = Tokenizer([*SPECIAL_TOKENS, *CASED], cased)
+    ids, offsets = tokenizer.encode_with_offsets(text)
+    covered = np.zeros(len(text), np.int64)
+    for start, end in offsets.tolist():
+        assert start < end
+        covered[start:end] = 1
+        assert not any(
+            tokenizer.encode(f"a{char}a") == tokenizer.encode("a a") for char in text[start:end]
+        )
+    fates = tokenizer.tokenize(text, np.array([len(text)])).fates
+    assert fates.in_tokens <= covered.sum() <= fates.in_tokens + fates.dropped
+    assert (np.diff(offsets[:, 0]) >= 0).all()
+    assert len(ids) == len(offsets)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("中国的，。un1 aff\u0301\u200bABÉ外b", max_size=30))
+def test_encode_with_offsets_span_alone_gives_its_token(text):
+    tokenizer = Tokenizer([*TOKENS, "e", "##e", "f", "##f", "##n", "##u", "##1", "u", "b"])
+    tokens = [*TOKENS, "e", "##e", "f", "##f", "##n", "##u", "##1", "u", "b"]
+    ids, offsets = tokenizer.encode_with_offsets(text)
+    for token_id, (start, end) in zip(ids, offsets.tolist(), strict=True):
+        name = tokens[token_id]
+        if name != "[UNK]":
+            basic = split_basic_tokens(text[start:end])
+            assert decode_codes(basic.codes) == name.removeprefix("##")
+
+
+# --- Back to text ---
+
+READABLE = Tokenizer(
+    [
+        *SPECIAL_TOKENS,
+        *(chr(code) for code in range(33, 127)),
+        *("##" + chr(code) for code in range(33, 127)),
+        *"中国人的，。！、（）《》",
+        *("hello", "world", "##ing", "か", "##く", "￥", "##￥", "😀", "##😀", "σ", "ς", "##ς"),
+        *(G, "##" + G, "##" + A, "##" + K, "\u2028", "##\u2028"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "decoded"),
+    [
+        ("", ""),
+        ("中国人的", "中国人的"),
+        ("中 国，人 。", "中国，人。"),
+        ("Hello  World", "hello world"),
+        ("helloing中hello 的", "helloing中hello的"),
+        ("Hello, world! Ok?No;x", "hello, world! ok? no; x"),
+        ("hello,中国", "hello,中国"),
+        ("3,000.50 20:30", "3,000.50 20:30"),
+        ("it's (a) b", "it's(a)b"),
+        ("www.a.com/b?c=1", "www.a.com/b? c=1"),
+        ("《hello》（中）", "《hello》（中）"),
+        ("가각 각", "가각 각"),
+        ("かく かく", "かく かく"),
+        ("😀😀 😀￥", "😀😀 😀￥"),
+        ("a # #b", "a##b"),
+        ("ΣΣ", "σς"),
+    ],
+)
+def test_decode_writes_text_back(text, decoded):
+    assert READABLE.decode(READABLE.encode(text)) == decoded
+
+
+@pytest.mark.parametrize(
+    ("ids", "decoded"),
+    [
+        ([101, 102, 0, 0], ""),
+        ([101, 103, 103, 102], "[MASK][MASK]"),
+        ([1, 104], "[unused1]<S>"),
+    ],
+)
+def test_decode_leaves_out_what_only_frames_text(ids, decoded):
+    assert READABLE.decode(ids) == decoded
+
+
+def test_decode_puts_blanks_between_words_and_special_tokens():
+    hello, middle, ing = (READABLE.encode(text)[-1] for text in ("hello", "中", "helloing"))
+    assert READABLE.decode([hello, 103, 100, hello]) == "hello [MASK][UNK] hello"
+    assert READABLE.decode([middle, 103, middle]) == "中[MASK]中"
+    assert READABLE.decode([hello, 102, hello]) == "hello hello"
+    assert READABLE.decode([hello, 0, ing]) == "helloing"
+    assert READABLE.decode(np.array([middle], np.uint16)) == "中"
+
+
+@pytest.mark.parametrize("token_id", [-1, READABLE.size])
+def test_decode_names_an_id_that_is_none(token_id):
+    message = f"^{token_id} is no id of this vocabulary of {READABLE.size} entries$"
+    with pytest.raises(ValueError, match=message):
+        READABLE.decode([101, token_id])
+
+
+def test_decode_cased_leaves_characters_as_they_are():
+    tokens = [*SPECIAL_TOKENS, "A", "豈", "\u1100", "##\u1161"]
+    tokenizer = Tokenizer(tokens, cased=True)
+    text = "A豈\u1100\u1161"
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def fold(text):
+    """Returns the characters of a text that are no white space, folded."""
+    return "".join(decode_codes(split_basic_tokens(text).codes).split())
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.text(
+        st.characters(max_codepoint=126)
+        | st.sampled_from("中国人的，。！（）かが한가각😀￥ΣσÉé\u0301\u200b \u3000\u2028"),
+        max_size=40,
+    )
+)
+@example("a,b , c")
+@example("# #a##b")
+@example("[UNK] [MASK]")
+@example("A Σ aΣ")
+def test_decode_gives_the_text_back_up_to_white_space_and_case(text):
+    ids = READABLE.encode(text)
+    if 100 not in ids:
+        decoded = READABLE.decode(ids)
+        assert fold(decoded) == fold(text)
+        assert READABLE.encode(decoded) == ids

@@ -98,8 +98,18 @@ def test_digest_vocab_is_sha256_of_the_bytes():
         ),
         pytest.param(
             b"\xef\xbb\xbf" + lines(*SPECIAL, "的"),
-            "v.txt, line 1: begins with a byte-order mark; save it as plain UTF-8",
+            "v.txt, line 1: begins with a byte-order mark (UTF-8); save it as plain UTF-8",
             id="byte-order-mark",
+        ),
+        pytest.param(
+            "".join(token + "\n" for token in SPECIAL).encode("utf-16"),
+            "v.txt, line 1: begins with a byte-order mark (UTF-16); save it as plain UTF-8",
+            id="utf-16",
+        ),
+        pytest.param(
+            lines(*SPECIAL, "的") + "中\n".encode("gb18030"),
+            "v.txt, line 108: is not UTF-8 (invalid continuation byte)",
+            id="gb18030",
         ),
         pytest.param(
             lines(*SPECIAL, "的") + b"\xff\n",
@@ -165,8 +175,16 @@ def test_parse_vocab_carriage_return_inside_raises_and_names_line():
         vocab_file.parse_vocab(lines(*SPECIAL, "a\rb"), "v.txt")
 
 
-@pytest.mark.parametrize("size", [0, 107, 109, 13_686])
-def test_parse_vocab_wrong_size_raises_and_names_both_sizes(size):
+@pytest.mark.parametrize(
+    ("size", "what"),
+    [
+        (0, "line 1: is too much"),
+        (107, "line 108: is too much"),
+        (109, "line 109: is missing"),
+        (13_686, "line 109: is missing"),
+    ],
+)
+def test_parse_vocab_wrong_size_raises_and_names_the_line_and_both_sizes(size, what):
     with pytest.raises(ValueError) as caught:
         vocab_file.parse_vocab(lines(*SPECIAL, "的", "a"), "v.txt", size)
-    assert str(caught.value) == f"v.txt: has 108 entries, {size} are needed"
+    assert str(caught.value) == (f"v.txt, {what}; the file has 108 entries, {size} are needed")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vocab import wordpieces
+from vocab import wordpieces, words
 
 WORD_COUNTS = {
     **{"playing": 50, "played": 40, "player": 30, "play": 60},
@@ -114,7 +114,7 @@ def test_learn_pieces_does_not_depend_on_the_order_of_the_words(word_counts, siz
 
 
 def test_learn_pieces_of_equally_frequent_words_looks_at_the_first_by_code_point(monkeypatch):
-    monkeypatch.setattr(wordpieces, "_MAX_INPUT_WORDS", 2)
+    monkeypatch.setattr(words, "MAX_WORDS", 2)
     pieces = wordpieces.learn_pieces({"cc": 1, "bb": 1, "dd": 2, "aa": 1}, 100)
     assert set(pieces) == {"a", "d", "##a", "##d", "aa", "dd"}
 

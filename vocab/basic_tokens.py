@@ -1,10 +1,11 @@
-"""Text -> basic tokens, as BERT's uncased models cut it, over whole arrays of code points.
+"""Text -> basic tokens, as BERT's models cut it, over whole arrays of code points.
 
 A basic token is a single CJK character or punctuation mark, or a word: a longest run of other
 characters. Lower-casing, canonical decomposition and the dropping of accents, control and format
-characters happen on the way, and every code point remembers the character it came from.
+characters happen on the way, and every code point remembers the character it came from. Where
+`cased` is True, only control and format characters are dropped; all else stays as it is.
 
-Source of the rules: bert4keras 0.9.9, `Tokenizer._tokenize` with `do_lower_case=True`, which
+Source of the rules: bert4keras 0.9.9, `Tokenizer._tokenize` with `do_lower_case=not cased`, which
 follows google-research/bert, `tokenization.py`, `BasicTokenizer`.
 """
 
@@ -73,9 +74,9 @@ class BasicTokens(NamedTuple):
         ]
 
 
-def split_basic_tokens(text: str) -> BasicTokens:
+def split_basic_tokens(text: str, cased: bool = False) -> BasicTokens:
     """Cuts a text into basic tokens."""
-    codes, positions = _fold_text(text)
+    codes, positions = _keep_text(text) if cased else _fold_text(text)
     kinds = _look_up_kinds(codes)
     kept = kinds != Kind.DROP
     codes, positions, kinds = codes[kept], positions[kept], kinds[kept]
@@ -120,6 +121,11 @@ _is_folded = np.zeros(0x110000, np.bool_)
 _expansions: dict[int, CodeArray] = {}
 
 
+def _keep_text(text: str) -> tuple[CodeArray, IntArray]:
+    codes = encode_codes(text)
+    return codes, np.arange(len(codes))
+
+
 def _fold_text(text: str) -> tuple[CodeArray, IntArray]:
     """Returns folded code points and the index of the character each one came from."""
     original = encode_codes(settle_final_sigma(text))
@@ -148,14 +154,14 @@ def settle_final_sigma(text: str) -> str:
     return decode_codes(np.where(codes == ord(CAPITAL_SIGMA), lowered, codes))
 
 
-def classify(code: int) -> tuple[Kind, str]:
+def classify(code: int, cased: bool = False) -> tuple[Kind, str]:
     """Tells what a character is before folding, and the one character that it becomes.
 
     DROP stands for all that is not so simple, too: what becomes several characters or none, or
     changes places with its neighbours. A stretch of text with such a character has to go through
     `split_basic_tokens`; what is around the stretch does not matter to it.
     """
-    folded = _fold_code(code)
+    folded = code if cased else _fold_code(code)
     if folded >= _ONE_TO_MANY:
         return Kind.DROP, ""
     return kind_of(chr(folded)), chr(folded)
@@ -167,20 +173,24 @@ _NOT_SO_SIMPLE: Final = "\0"
 class _Folding(dict[int, str]):
     """For `str.translate`: the folded character of each letter that becomes one letter."""
 
+    def __init__(self, cased: bool) -> None:
+        super().__init__()
+        self._cased = cased
+
     def __missing__(self, code: int) -> str:
-        kind, folded = classify(code)
+        kind, folded = classify(code, self._cased)
         self[code] = folded if kind == Kind.LETTER else _NOT_SO_SIMPLE
         return self[code]
 
 
-_folding = _Folding()
+_foldings = {cased: _Folding(cased) for cased in (False, True)}
 
 
-def fold_letters(stretch: str) -> str | None:
+def fold_letters(stretch: str, cased: bool = False) -> str | None:
     """Returns a stretch folded, character by character; None if it needs `split_basic_tokens`."""
     if stretch.isascii() and stretch.isalnum():
-        return stretch.lower()
-    folded = stretch.translate(_folding)
+        return stretch if cased else stretch.lower()
+    folded = stretch.translate(_foldings[cased])
     return None if _NOT_SO_SIMPLE in folded else folded
 
 

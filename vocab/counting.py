@@ -1,9 +1,10 @@
-"""Text -> how often each basic token occurs; counts of several texts are merged by adding."""
+"""Documents -> how often what could be in a vocabulary occurs; counts are merged by adding."""
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,23 +20,33 @@ from vocab.basic_tokens import (
     settle_final_sigma,
     split_basic_tokens,
 )
+from vocab.special_tokens import CONTINUATION
+from vocab.words import MAX_WORD_CHARS
+
+_CODE_BITS: Final = 21
 
 
 class TokenCounts(NamedTuple):
-    """How often basic tokens occur.
+    """How often what could be in a vocabulary occurs.
+
+    The first two have at most some entries for each character of Unicode; only `words` grows with
+    the corpus.
 
     Attributes:
-      characters: single CJK characters and punctuation marks.
-      words: longest runs of other characters: Latin words, numbers, kana, symbols; folded.
+      characters: single CJK characters and punctuation marks; and the letters of words that are
+        not plain ASCII, such as kana, symbols, Greek, behind `##` where they continue a word.
+      documents: in how many documents each of them occurs.
+      words: words of ASCII letters and digits, at most MAX_WORD_CHARS long.
     """
 
     characters: Counter[str]
+    documents: Counter[str]
     words: Counter[str]
 
     @classmethod
     def empty(cls) -> "TokenCounts":
         """Returns counts of nothing."""
-        return cls(Counter(), Counter())
+        return cls(Counter(), Counter(), Counter())
 
     def to_bytes(self) -> bytes:
         """Returns the counts as zstd-compressed JSON, entries in the order of their code points."""
@@ -49,46 +60,75 @@ class TokenCounts(NamedTuple):
         counts = json.loads(zstandard.ZstdDecompressor().decompress(data))
         return cls(**{name: Counter(values) for name, values in counts.items()})
 
-    def add(self, characters: Mapping[str, int], words: Mapping[str, int]) -> None:
-        """Adds other counts to these."""
+    def add(
+        self, characters: Mapping[str, int], documents: Mapping[str, int], words: Mapping[str, int]
+    ) -> None:
+        """Adds other counts, of other documents, to these."""
         self.characters.update(characters)
+        self.documents.update(documents)
         self.words.update(words)
 
 
-def count_tokens(text: str) -> TokenCounts:
-    """Counts the basic tokens of a text; several documents may be joined by line feeds."""
-    text = settle_final_sigma(text)
-    codes = encode_codes(text)
-    kinds = _look_up_kinds(codes)
+def count_tokens(documents: Sequence[str]) -> TokenCounts:
+    """Counts the characters and words of some documents."""
+    text = settle_final_sigma("\n".join(documents))
+    lengths = np.array([len(document) + 1 for document in documents], np.int64)
+    owners = np.repeat(np.arange(len(documents)), lengths)[: len(text)]
+    kinds, folded = _look_up(encode_codes(text))
     counts = TokenCounts.empty()
-    by_code = np.bincount(codes[kinds == Kind.SINGLE])
-    for code in np.flatnonzero(by_code).tolist():
-        counts.characters[classify(code)[1]] += int(by_code[code])
-    _, stretches = find_stretches(text, (kinds == Kind.LETTER) | (kinds == Kind.DROP))
-    for stretch, count in Counter(stretches).items():
-        word = fold_letters(stretch)
-        if word is None:
-            _count_intricate(stretch, count, counts)
-        else:
-            counts.words[word] += count
+    is_single = kinds == Kind.SINGLE
+    _count_singles(folded[is_single], owners[is_single], counts)
+    starts, stretches = find_stretches(text, (kinds == Kind.LETTER) | (kinds == Kind.DROP))
+    _count_stretches(stretches, owners[starts].tolist(), counts)
     return counts
 
 
-def _count_intricate(stretch: str, count: int, counts: TokenCounts) -> None:
-    basic = split_basic_tokens(stretch)
-    for word in basic.words():
-        counts.words[word] += count
+def _count_singles(codes: CodeArray, owners: npt.NDArray[np.int64], counts: TokenCounts) -> None:
+    in_documents = np.unique(owners << _CODE_BITS | codes) & (1 << _CODE_BITS) - 1
+    for counter, of_codes in ((counts.characters, codes), (counts.documents, in_documents)):
+        by_code = np.bincount(of_codes)
+        for code in np.flatnonzero(by_code).tolist():
+            counter[chr(code)] = int(by_code[code])
+
+
+def _count_stretches(stretches: list[str], owners: list[int], counts: TokenCounts) -> None:
+    others: dict[str, list[str]] = {}
+    for stretch, count in Counter(stretches).items():
+        letters: list[str] = []
+        for word in _split_stretch(stretch):
+            if not word.isascii():
+                letters += _list_letters(word)
+            elif len(word) <= MAX_WORD_CHARS:
+                counts.words[word] += count
+        if letters:
+            others[stretch] = letters
+    found = [(owner, others[s]) for owner, s in zip(owners, stretches, strict=True) if s in others]
+    counts.characters.update(chain.from_iterable(letters for _, letters in found))
+    in_documents = {(owner, letter) for owner, letters in found for letter in letters}
+    counts.documents.update(letter for _, letter in in_documents)
+
+
+def _split_stretch(stretch: str) -> list[str]:
+    word = fold_letters(stretch)
+    return split_basic_tokens(stretch).words() if word is None else [word]
+
+
+def _list_letters(word: str) -> list[str]:
+    """Returns the letters of a word as entries of a vocabulary, without ASCII, always there."""
+    continuing = [CONTINUATION + letter for letter in word[1:] if not letter.isascii()]
+    return continuing if word[0].isascii() else [word[0], *continuing]
 
 
 # Filled as code points turn up; 0 is none of Kind.
 _kinds = np.zeros(0x110000, np.uint8)
+_folded = np.zeros(0x110000, np.uint32)
 
 
-def _look_up_kinds(codes: CodeArray) -> npt.NDArray[np.uint8]:
-    kinds = _kinds[codes]
-    unseen = kinds == 0
-    if unseen.any():
-        for code in np.unique(codes[unseen]).tolist():
-            _kinds[code] = classify(code)[0]
-        kinds = _kinds[codes]
-    return kinds
+def _look_up(codes: CodeArray) -> tuple[npt.NDArray[np.uint8], CodeArray]:
+    """Returns what `classify` says of each code point; 0 for what becomes none or several."""
+    unseen = codes[_kinds[codes] == 0]
+    for code in np.unique(unseen).tolist():
+        kind, folded = classify(code)
+        _kinds[code] = kind
+        _folded[code] = ord(folded or "\0")
+    return _kinds[codes], _folded[codes]

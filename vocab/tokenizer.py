@@ -1,4 +1,4 @@
-"""Text -> ids over whole arrays: BERT's uncased WordPiece tokenizer.
+"""Text -> ids over whole arrays, and back: BERT's WordPiece tokenizer.
 
 The ids of a text are those of the whole text; words only say where mask units may begin.
 
@@ -6,9 +6,11 @@ A single CJK character or punctuation mark is one gather from a table of code po
 between them, Latin words, numbers and kana, are looked up whole among the stretches seen before.
 """
 
+import unicodedata
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -16,7 +18,14 @@ import numpy.typing as npt
 
 from vocab import basic_tokens
 from vocab.basic_tokens import BoolArray, CodeArray, IntArray, Kind
-from vocab.special_tokens import CONTINUATION, UNK_ID
+from vocab.special_tokens import (
+    CLS_ID,
+    CONTINUATION,
+    FIRST_ORDINARY_ID,
+    PAD_ID,
+    SEP_ID,
+    UNK_ID,
+)
 
 MAX_WORD_CHARS = 200
 """Longer words become [UNK] (bert4keras 0.9.9, `Tokenizer`, `word_maxlen`)."""
@@ -36,6 +45,9 @@ _PLACE_SHIFT: Final = 33
 _CONTINUES: Final = 1 << 32
 _ID_MASK: Final = _CONTINUES - 1
 _SHORT: Final = [2, 1]
+
+_UNWRITTEN: Final = (PAD_ID, CLS_ID, SEP_ID)
+_STOPS: Final = frozenset(",;!?")
 
 
 class Fates(NamedTuple):
@@ -81,15 +93,17 @@ class _Extra(NamedTuple):
 class Tokenizer:
     """Turns text into the ids of a vocabulary.
 
-    Equal to bert4keras 0.9.9's `Tokenizer(vocab, do_lower_case=True)` without [CLS] and [SEP].
+    Equal to bert4keras 0.9.9's `Tokenizer(vocab, do_lower_case=not cased)` without [CLS] and [SEP].
     """
 
-    def __init__(self, tokens: Sequence[str]) -> None:
+    def __init__(self, tokens: Sequence[str], cased: bool = False) -> None:
         """Prepares the look-ups.
 
         Args:
           tokens: the entries of vocab.txt in order, as `vocab_file.parse_vocab` returns them.
+          cased: keeps case and accents, as BERT's cased models do.
         """
+        self._cased = cased
         self._ids = {token: token_id for token_id, token in enumerate(tokens)}
         self._first_pieces = _Pieces.of(self._ids)
         self._next_pieces = _Pieces.of(
@@ -102,6 +116,10 @@ class Tokenizer:
         self._by_code = np.full(0x110000, _UNSEEN, np.int32)
         self._stretches = _Stretches(self._split_stretch)
 
+    @cached_property
+    def _spelling(self) -> "_Spelling":
+        return _Spelling(list(self._ids))
+
     @property
     def size(self) -> int:
         """Entries of the vocabulary."""
@@ -112,14 +130,49 @@ class Tokenizer:
         """How text becomes ids, for dataset_info.json."""
         return {
             "kind": "BERT WordPiece",
-            "do_lower_case": True,
-            "strip_accents": True,
+            "do_lower_case": not self._cased,
+            "strip_accents": not self._cased,
             "max_word_chars": MAX_WORD_CHARS,
         }
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of a text, without [CLS] and [SEP]."""
         return self.tokenize(text, np.array([len(text)])).ids.tolist()
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], IntArray]:
+        """Returns the ids of a text and where each token stands in it.
+
+        Returns:
+          The ids as `encode` gives them; and of each token its first character and the one behind
+          its last, shape [T, 2], so that `text[start:end]` is what became the token. A token
+          reaches to the next one or to white space: accents and invisible characters that are
+          dropped belong to the token they follow; behind white space, to none. The parts of a
+          Hangul syllable all have the place of the syllable in which they begin.
+        """
+        tokens = self.tokenize(text, np.array([len(text)]))
+        starts = tokens.positions
+        spaces = np.flatnonzero(self._look_up_chars(basic_tokens.encode_codes(text)) == _SPACE)
+        stops = np.sort(np.concatenate((starts, spaces, [len(text)])))
+        ends = stops[np.searchsorted(stops, starts, side="right")]
+        return tokens.ids.tolist(), np.stack((starts, ends), axis=1)
+
+    def decode(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> str:
+        """Turns ids back into text.
+
+        A blank goes between two words, and behind `,`, `;`, `!` and `?` before a Latin letter;
+        none around Chinese characters and other punctuation. So what `encode` gives, [UNK] aside,
+        it gives again for the text of it. [PAD], [CLS] and [SEP] are left out; other special
+        tokens stand as they are named, with a blank before and behind them where a word is.
+
+        Args:
+          ids: shape [T].
+
+        Raises:
+          ValueError: one is no id of the vocabulary; names it.
+        """
+        text = self._spelling.join(np.asarray(ids, np.int64))
+        # Puts Hangul syllables together again.
+        return text if self._cased else unicodedata.normalize("NFC", text)
 
     def tokenize(self, text: str, word_lengths: npt.NDArray[np.integer]) -> Tokens:
         """Tokenizes a text that a segmenter has cut into words.
@@ -132,12 +185,12 @@ class Tokenizer:
           The tokens. A token begins a word where the words of it and of the token before differ,
           unless it is a piece that continues (`##`).
         """
-        if basic_tokens.CAPITAL_SIGMA in text:
+        if not self._cased and basic_tokens.CAPITAL_SIGMA in text:
             text = basic_tokens.settle_final_sigma(text)
         ids_of_chars = self._look_up_chars(basic_tokens.encode_codes(text))
         is_space = ids_of_chars == _SPACE
         starts, stretches = basic_tokens.find_stretches(text, ids_of_chars <= _LETTER)
-        dropped = _find_dropped(ids_of_chars == _INTRICATE, starts, stretches)
+        dropped = self._find_dropped(ids_of_chars == _INTRICATE, starts, stretches)
         extra, continuing = self._place_stretches(starts, stretches, ids_of_chars)
         is_token = ids_of_chars >= 0
         positions = np.flatnonzero(is_token)
@@ -157,10 +210,26 @@ class Tokenizer:
         return found
 
     def _classify(self, code: int) -> int:
-        kind, folded = basic_tokens.classify(code)
+        kind, folded = basic_tokens.classify(code, self._cased)
         if kind == Kind.SINGLE:
             return self._ids.get(folded, UNK_ID)
         return {Kind.SPACE: _SPACE, Kind.LETTER: _LETTER, Kind.DROP: _INTRICATE}[kind]
+
+    def _find_dropped(
+        self, is_intricate: BoolArray, starts: IntArray, stretches: Sequence[str]
+    ) -> IntArray:
+        """Returns where characters stand that leave nothing in any token, ascending.
+
+        What is around a stretch does not matter to its basic tokens.
+        """
+        dropped = [np.empty(0, np.int64)]
+        with_some = np.searchsorted(starts, np.flatnonzero(is_intricate), side="right") - 1
+        numbers: list[int] = np.unique(with_some).tolist()
+        for number in numbers:
+            stretch = stretches[number]
+            left = basic_tokens.split_basic_tokens(stretch, self._cased).positions
+            dropped.append(starts[number] + np.setdiff1d(np.arange(len(stretch)), left))
+        return np.concatenate(dropped)
 
     def _place_stretches(
         self, starts: IntArray, stretches: list[str], ids_of_chars: IdArray
@@ -187,10 +256,10 @@ class Tokenizer:
 
     def _split_stretch(self, stretch: str) -> tuple[int, ...]:
         """Cuts a stretch of letters into pieces, each coded as place, continuation and id."""
-        word = basic_tokens.fold_letters(stretch)
+        word = basic_tokens.fold_letters(stretch, self._cased)
         if word is not None:
             return self._split_word(word, range(len(word)))
-        basic = basic_tokens.split_basic_tokens(stretch)
+        basic = basic_tokens.split_basic_tokens(stretch, self._cased)
         folded = basic_tokens.decode_codes(basic.codes)
         # Marks in canonical order may come before characters that stand before them.
         places = np.maximum.accumulate(basic.positions).tolist()
@@ -239,6 +308,34 @@ class _Pieces(NamedTuple):
         for piece in ids:
             lengths[piece[:3]].add(len(piece))
         return cls(ids, {head: sorted(found, reverse=True) for head, found in lengths.items()})
+
+
+class _Spelling:
+    """How the tokens of a vocabulary are written beside each other."""
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        texts = [token.removeprefix(CONTINUATION) or token for token in tokens]
+        kinds = np.array([basic_tokens.kind_of(text[0]) for text in texts])
+        self._texts = [*texts, *(" " + text for text in texts)]
+        self._is_special = np.arange(len(tokens)) < FIRST_ORDINARY_ID
+        self._is_single = (kinds == Kind.SINGLE) & ~self._is_special
+        self._continues = np.array([token.startswith(CONTINUATION) for token in tokens])
+        self._is_stop = np.array([text in _STOPS for text in texts])
+        self._is_latin = np.array([text[0].isascii() and text[0].isalpha() for text in texts])
+
+    def join(self, ids: IntArray) -> str:
+        """Writes tokens one behind the other, blanks where they belong."""
+        size = len(self._is_special)
+        if len(outside := ids[(ids < 0) | (ids >= size)]):
+            raise ValueError(f"{outside[0]} is no id of this vocabulary of {size} entries")
+        ids = ids[~np.isin(ids, _UNWRITTEN)]
+        left, right = ids[:-1], ids[1:]
+        between_words = ~(self._is_single[left] | self._is_single[right])
+        between_words &= ~(self._is_special[left] & self._is_special[right])
+        behind_stop = self._is_stop[left] & self._is_latin[right]
+        places = ids.copy()
+        places[1:][(between_words | behind_stop) & ~self._continues[right]] += size
+        return "".join(map(self._texts.__getitem__, places.tolist()))
 
 
 class _Stretches(dict[str, int]):
@@ -299,21 +396,6 @@ def _find_word_starts(
     word_starts = begins[:-1][is_token]
     word_starts[:1] = True
     return word_starts
-
-
-def _find_dropped(is_intricate: BoolArray, starts: IntArray, stretches: Sequence[str]) -> IntArray:
-    """Returns where characters stand that leave nothing in any token, ascending.
-
-    What is around a stretch does not matter to its basic tokens.
-    """
-    dropped = [np.empty(0, np.int64)]
-    with_some = np.searchsorted(starts, np.flatnonzero(is_intricate), side="right") - 1
-    numbers: list[int] = np.unique(with_some).tolist()
-    for number in numbers:
-        stretch = stretches[number]
-        left = basic_tokens.split_basic_tokens(stretch).positions
-        dropped.append(starts[number] + np.setdiff1d(np.arange(len(stretch)), left))
-    return np.concatenate(dropped)
 
 
 def _count_fates(

@@ -1,9 +1,17 @@
 """vocab.txt: one token a line, its id the number of the line, counted from 0."""
 
+import codecs
 import hashlib
 from collections.abc import Sequence
+from typing import Final
 
 from vocab.special_tokens import SPECIAL_TOKENS
+
+_BYTE_ORDER_MARKS: Final = (
+    (codecs.BOM_UTF8, "UTF-8"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
 
 
 def format_vocab(tokens: Sequence[str]) -> bytes:
@@ -30,8 +38,12 @@ def parse_vocab(data: bytes, name: str, size: int | None = None) -> list[str]:
     Raises:
       ValueError: the file is no vocabulary of this project; says which line, why and what to do.
     """
-    if data.startswith(b"\xef\xbb\xbf"):
-        raise ValueError(f"{name}, line 1: begins with a byte-order mark; save it as plain UTF-8")
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if data.startswith(mark):
+            raise ValueError(
+                f"{name}, line 1: begins with a byte-order mark ({encoding}); "
+                "save it as plain UTF-8"
+            )
     lines = data.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
@@ -47,8 +59,8 @@ def parse_vocab(data: bytes, name: str, size: int | None = None) -> list[str]:
         first_lines[token] = number
         tokens.append(token)
     _check_special_tokens(tokens, first_lines, name)
-    if size is not None and len(tokens) != size:
-        raise ValueError(f"{name}: has {len(tokens)} entries, {size} are needed")
+    if size is not None:
+        _check_size(len(tokens), size, name)
     return tokens
 
 
@@ -63,6 +75,15 @@ def _parse_line(line: bytes, place: str) -> str:
     if not token or any(char.isspace() and char != "\u2028" for char in token):
         raise ValueError(f"{place}: {token!r} is empty or has white space; one token a line")
     return token
+
+
+def _check_size(found: int, size: int, name: str) -> None:
+    if found != size:
+        what = "is missing" if found < size else "is too much"
+        raise ValueError(
+            f"{name}, line {min(found, size) + 1}: {what}; "
+            f"the file has {found} entries, {size} are needed"
+        )
 
 
 def _check_special_tokens(tokens: Sequence[str], first_lines: dict[str, int], name: str) -> None:

@@ -4,7 +4,6 @@ The learner is one pure Python file inside tensorflow-text. It is loaded by itse
 TensorFlow nor its start-up time and memory come along.
 """
 
-import heapq
 import importlib.util
 from collections import Counter
 from collections.abc import Mapping
@@ -13,11 +12,9 @@ from types import ModuleType
 from typing import Any, Final
 
 from vocab.special_tokens import CONTINUATION
+from vocab.words import MAX_WORD_CHARS, most_frequent
 
 _LEARNER_FILE: Final = "tools/wordpiece_vocab/wordpiece_tokenizer_learner_lib.py"
-_MAX_INPUT_WORDS: Final = 30_000
-_MAX_WORD_CHARS: Final = 20
-"""Longer runs are addresses, codes."""
 _MAX_RARE_WORD_CHARS: Final = 10
 """The learner looks at all substrings: longer rare words would take half of its time."""
 _MAX_ALPHABET: Final = 500
@@ -99,8 +96,8 @@ def learn_pieces(word_counts: Mapping[str, int], size: int) -> list[str]:
 
 
 def _most_frequent_words(word_counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    short = (item for item in word_counts.items() if len(item[0]) <= _MAX_WORD_CHARS)
-    return heapq.nsmallest(_MAX_INPUT_WORDS, short, key=lambda item: (-item[1], item[0]))
+    short = {word: count for word, count in word_counts.items() if len(word) <= MAX_WORD_CHARS}
+    return list(most_frequent(short).items())
 
 
 def _choose_threshold(words: list[tuple[str, int]], size: int, max_alphabet: int) -> int:
