@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import progress
+
 BUNDLED = Path(__file__).parent / "data" / "nlp_chinese_corpus"
 
 # The zips as upstream ships them: name of the zip, folder of the bundled corpus, folder inside.
@@ -18,6 +20,13 @@ UPSTREAM_ZIPS = (
     ("webtext2019zh.zip", "webtext2019zh", ""),
     ("translation2019zh.zip", "translation2019zh", ""),
 )
+
+
+@pytest.fixture(autouse=True)
+def no_open_bar():
+    """Closes the progress bar that a stage run by itself leaves open."""
+    yield
+    progress.stop()
 
 
 @pytest.fixture(scope="session")
