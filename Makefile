@@ -11,7 +11,7 @@ OUTPUT ?= demo
 help:
 	@echo "make demo [CORPUS=dir] [OUTPUT=dir]  run the whole pipeline and say where to look"
 	@echo "make test         lint, type check and all tests"
-	@echo "make test-fast    lint and the tests that start neither Beam nor TensorFlow"
+	@echo "make test-fast    lint and the tests that start neither Beam nor TensorFlow, nor take long"
 	@echo "make bench [CORPUS=dir] [VOCAB=file]  measure everything, write benchmarks/results.json, .png"
 	@echo "make proof [CORPUS=dir]  read the shards of a run back and prove what they promise"
 	@echo "make setup        only make .venv and install"

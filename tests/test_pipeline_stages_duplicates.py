@@ -222,6 +222,7 @@ def collections(draw):
     return [(*place, draw(st.sampled_from(POOL))) for place in unique]
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(
     collections(),
