@@ -54,13 +54,10 @@ class FrameWriter:
 
     def write_line(self, line: bytes) -> None:
         """Adds one row that is a JSON line already, its line feed included."""
-        self._lines.append(line)
-        self._bytes += len(line)
-        if self._bytes >= self._frame_bytes:
-            self.end_frame()
+        self.write_lines([line])
 
     def write_lines(self, lines: Sequence[bytes]) -> None:
-        """Adds rows likewise; a frame ends behind them, if it is full."""
+        """Adds rows that are such lines; if the frame is full then, it ends behind them."""
         self._lines += lines
         self._bytes += sum(map(len, lines))
         if self._bytes >= self._frame_bytes:
@@ -112,8 +109,7 @@ class BlockWriter:
 
     def _end_block(self, split: str) -> None:
         lines = self._waiting.pop(split)
-        for line in lines:
-            self._frames.write_line(line)
+        self._frames.write_lines(lines)
         offset, length = self._frames.end_frame()
         text_bytes = self._text_bytes.pop(split)
         self.blocks.append(
