@@ -1,0 +1,1 @@
+"""Masked-LM TFRecords -> weights of t5s, by bert4keras 0.9.9."""
