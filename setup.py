@@ -38,13 +38,14 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
-    packages=find_packages(include=["pipeline*", "vocab", "tfrecords_schema"]),
+    packages=find_packages(include=["pipeline*", "vocab", "tfrecords_schema", "trainer"]),
     install_requires=LIGHT_CORE,
     extras_require={"vocab": VOCAB, "train": TRAIN, "script": SCRIPT, "dev": DEV},
     entry_points={
         "console_scripts": [
             "build-vocab = vocab.cli:main",
             "t5s-pipeline = pipeline.cli:main",
+            "t5s-train = trainer.cli:main",
         ]
     },
 )

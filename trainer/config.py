@@ -1,7 +1,6 @@
 """What shapes a training run: frozen, checked on construction, read from JSON and flags."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, Final, Self
@@ -258,7 +257,7 @@ class TrainingConfig(_FromJson):
     precision: str = "auto"
     jit_compile: bool = True
     deterministic: bool = True
-    steps_per_execution: int = 10
+    steps_per_execution: int = 1
     log_steps: int = 100
     held_out_steps: int = 5_000
     held_out_sequences: int = 2_048
@@ -297,13 +296,6 @@ class TrainingConfig(_FromJson):
         """Returns a JSON object that `from_json` takes."""
         fields = json.loads(json.dumps(dataclasses.asdict(self)))
         return fields | {"model": self.model.to_json()}
-
-    def digest(self) -> str:
-        """Returns 32 hex digits that name what shapes the weights, however often they are saved."""
-        kept = ("model", "optimizer", "stages", "masking", "seed", "deterministic")
-        fields = {name: value for name, value in self.to_json().items() if name in kept}
-        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-        return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
 def read_config(text: str, name: str) -> TrainingConfig:

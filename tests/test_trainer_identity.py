@@ -1,0 +1,79 @@
+"""A run goes on only from its own checkpoints."""
+
+import dataclasses
+
+import pytest
+
+from trainer.config import MODELS, OptimizerConfig, StageConfig, TrainingConfig
+from trainer.identity import identify, refuse_other_run
+from trainer.shards import Dataset, Shard
+
+STAGE = StageConfig(max_seq_length=128, optimizer_steps=10, learning_rate=1e-3)
+CONFIG = TrainingConfig(model=MODELS["tiny"], stages=(STAGE,))
+DATASET = Dataset(
+    folder="data",
+    max_seq_length=128,
+    max_predictions_per_seq=24,
+    masked_lm_prob=0.15,
+    copies=((Shard("data/128/a", 5), Shard("data/128/b", 6)),),
+    held_out={},
+    has_word_starts=True,
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"steps_per_execution": 7},
+        {"precision": "bfloat16"},
+        {"jit_compile": False},
+        {"log_steps": 7},
+        {"save_steps": 7},
+        {"stages": (dataclasses.replace(STAGE, micro_batch_size=32),)},
+    ],
+)
+def test_what_only_changes_the_way_there_is_the_same_run(changes):
+    config = dataclasses.replace(CONFIG, **changes)
+    refuse_other_run(identify(CONFIG, {1: DATASET}), identify(config, {1: DATASET}), "x")
+
+
+def test_data_that_was_moved_is_the_same_run():
+    moved = DATASET._replace(
+        folder="gs://b", copies=((Shard("gs://b/128/a", 5), Shard("gs://b/128/b", 6)),)
+    )
+    refuse_other_run(identify(CONFIG, {1: DATASET}), identify(CONFIG, {1: moved}), "x")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 1}, "seed was 0, is 1"),
+        ({"masking": "dynamic"}, 'masking was "static", is "dynamic"'),
+        ({"model": MODELS["base"]}, "model.attention_head_size was 32, is 64; model.dropout_rate"),
+        ({"optimizer": OptimizerConfig(beta_1=0.5)}, "optimizer.beta_1 was 0.9, is 0.5"),
+        (
+            {"stages": (dataclasses.replace(STAGE, optimizer_steps=20),)},
+            r"stages\[1\].optimizer_steps was 10, is 20",
+        ),
+        ({"stages": (STAGE, STAGE)}, "stages was "),
+    ],
+)
+def test_another_run_is_refused_by_what_differs(changes, message):
+    config = dataclasses.replace(CONFIG, **changes)
+    datasets = {1: DATASET}
+    with pytest.raises(ValueError, match=f"x is of another run: .*{message}.*--overwrite"):
+        refuse_other_run(identify(CONFIG, {1: DATASET}), identify(config, datasets), "x")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_predictions_per_seq": 20},
+        {"copies": ((Shard("data/128/a", 5), Shard("data/128/b", 7)),)},
+        {"copies": ((Shard("data/128/a", 5),),)},
+    ],
+)
+def test_other_data_is_refused(changes):
+    other = DATASET._replace(**changes)
+    with pytest.raises(ValueError, match=r"x is of another run: data.stage 1 was "):
+        refuse_other_run(identify(CONFIG, {1: DATASET}), identify(CONFIG, {1: other}), "x")

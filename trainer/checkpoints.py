@@ -1,0 +1,221 @@
+"""What a run is resumed from: whole checkpoints, written beside, then renamed, with digests.
+
+checkpoints/1-128-00001000/    stage 1 of sequence length 128, after 1,000 optimizer steps
+  checkpoint.json              step, data position, configuration, size and CRC of the others
+  variables.index, .data-...   weights and optimizer slots, as tf.train.Checkpoint writes them
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import google_crc32c
+import tensorflow as tf
+
+FORMAT_VERSION: Final = 1
+_INFO: Final = "checkpoint.json"
+_VARIABLES: Final = "variables"
+_NAME: Final = re.compile(r"(\d+)-(\d+)-(\d{8,})")
+_UNFINISHED: Final = ".unfinished"
+_CHUNK_BYTES: Final = 16 << 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Position:
+    """How far a run has come, and all it needs to go on bit for bit, beside its variables.
+
+    Attributes:
+      stage: number of the stage, from 1.
+      max_seq_length: of this stage.
+      step: optimizer steps done in this stage.
+      data_position: training instances consumed in this stage.
+      unlogged: loss and accuracy of each step since the last line of train.csv.
+      held_out_loss: over all corpora, where it was looked at in this very step.
+    """
+
+    stage: int
+    max_seq_length: int
+    step: int
+    data_position: int
+    unlogged: Sequence[Sequence[float]] = ()
+    held_out_loss: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the checkpoint's folder."""
+        return f"{self.stage}-{self.max_seq_length}-{self.step:08d}"
+
+
+class Checkpoint(NamedTuple):
+    """A whole checkpoint.
+
+    Attributes:
+      folder: where it lies.
+      position: how far the run had come.
+      identity: what the run was made of, by name.
+    """
+
+    folder: str
+    position: Position
+    identity: dict[str, Any]
+
+    def restore(self, **parts: Any) -> None:
+        """Puts the saved values into the variables of these objects.
+
+        Args:
+          **parts: what `CheckpointStore.save` was given, or some of it.
+
+        Raises:
+          ValueError: a variable has no counterpart in the checkpoint, or another shape.
+        """
+        try:
+            status = tf.train.Checkpoint(**parts).read(_join(self.folder, _VARIABLES))
+            status.assert_existing_objects_matched().expect_partial()
+        except (AssertionError, ValueError) as error:
+            raise ValueError(f"{self.folder}: does not fit this model: {error}") from error
+
+
+class CheckpointStore:
+    """The checkpoints of one run.
+
+    Args:
+      folder: where they lie; local or gs://.
+      kept: how many of the newest stay; of every stage the best on held-out data stays, too.
+      warn: takes what is wrong with a checkpoint that is passed over.
+    """
+
+    def __init__(self, folder: str, kept: int, warn: Callable[[str], object]) -> None:
+        self.folder = folder
+        self._kept = kept
+        self._warn = warn
+
+    def save(self, position: Position, identity: Mapping[str, Any], **parts: Any) -> Checkpoint:
+        """Writes a checkpoint, whole or not at all, and deletes those that need not stay.
+
+        Args:
+          position: how far the run has come.
+          identity: what the run is made of, by name; JSON values.
+          **parts: the objects whose variables are saved.
+        """
+        unfinished = _join(self.folder, position.name + _UNFINISHED)
+        _delete(unfinished)
+        tf.io.gfile.makedirs(unfinished)
+        tf.train.Checkpoint(**parts).write(_join(unfinished, _VARIABLES))
+        files = {name: _measure(_join(unfinished, name)) for name in _list(unfinished)}
+        info = {
+            "format_version": FORMAT_VERSION,
+            "position": dataclasses.asdict(position),
+            "identity": dict(identity),
+            "files": files,
+        }
+        with tf.io.gfile.GFile(_join(unfinished, _INFO), "w") as file:
+            file.write(json.dumps(info, indent=1, sort_keys=True) + "\n")
+        final = _join(self.folder, position.name)
+        _delete(final)
+        tf.io.gfile.rename(unfinished, final)
+        self._delete_old()
+        return Checkpoint(final, position, dict(identity))
+
+    def find_newest(self) -> Checkpoint | None:
+        """Returns the newest whole checkpoint; warns of newer ones that are damaged.
+
+        Raises:
+          ValueError: a checkpoint is of a format that this program does not read.
+        """
+        for name in reversed(self._names()):
+            folder = _join(self.folder, name)
+            try:
+                info = _read_info(folder)
+                _verify(folder, info["files"])
+            except _DamagedError as error:
+                self._warn(f"{folder}: {error}; going on from an older checkpoint")
+                continue
+            return Checkpoint(folder, Position(**info["position"]), info["identity"])
+        return None
+
+    def delete_all(self) -> None:
+        """Deletes every checkpoint, whole or not."""
+        _delete(self.folder)
+
+    def _names(self) -> list[str]:
+        names = [name for name in _list(self.folder) if _NAME.fullmatch(name)]
+        return sorted(names, key=lambda name: [int(part) for part in name.split("-")])
+
+    def _delete_old(self) -> None:
+        names = self._names()
+        staying = {*names[-self._kept :], *self._best_of_stages(names)}
+        for name in names:
+            if name not in staying:
+                _delete(_join(self.folder, name))
+
+    def _best_of_stages(self, names: Sequence[str]) -> Iterator[str]:
+        losses: dict[int, tuple[float, str]] = {}
+        for name in names:
+            try:
+                position = _read_info(_join(self.folder, name))["position"]
+            except _DamagedError:
+                continue
+            if position["held_out_loss"] is not None:
+                found = (position["held_out_loss"], name)
+                losses[position["stage"]] = min(losses.get(position["stage"], found), found)
+        return (name for _, name in losses.values())
+
+
+class _DamagedError(Exception):
+    """A checkpoint is not whole; the message says what is wrong."""
+
+
+def _read_info(folder: str) -> dict[str, Any]:
+    path = _join(folder, _INFO)
+    try:
+        with tf.io.gfile.GFile(path, "r") as file:
+            info = json.loads(file.read())
+    except tf.errors.NotFoundError as error:
+        raise _DamagedError(f"{_INFO} is missing") from error
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise _DamagedError(f"{_INFO} is damaged ({error})") from error
+    version = info.get("format_version") if isinstance(info, dict) else None
+    if version is None:
+        raise _DamagedError(f"{_INFO} is damaged (no format_version)")
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{path}: format version {version}, this program reads {FORMAT_VERSION}; "
+            "go on with the version that wrote it, or start afresh with --overwrite"
+        )
+    return info
+
+
+def _verify(folder: str, files: Mapping[str, Sequence[int]]) -> None:
+    for name, measured in sorted(files.items()):
+        path = _join(folder, name)
+        if not tf.io.gfile.exists(path):
+            raise _DamagedError(f"{name} is missing")
+        if _measure(path) != list(measured):
+            raise _DamagedError(f"{name} is damaged")
+
+
+def _measure(path: str) -> list[int]:
+    """Returns size and CRC-32C of a file."""
+    size, checksum = 0, google_crc32c.Checksum()
+    with tf.io.gfile.GFile(path, "rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            size += len(chunk)
+            checksum.update(chunk)
+    return [size, int.from_bytes(checksum.digest(), "big")]
+
+
+def _list(folder: str) -> list[str]:
+    if not tf.io.gfile.isdir(folder):
+        return []
+    return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(folder))
+
+
+def _delete(folder: str) -> None:
+    if tf.io.gfile.isdir(folder):
+        tf.io.gfile.rmtree(folder)
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}"

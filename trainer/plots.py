@@ -1,0 +1,128 @@
+"""train.csv of one or more runs -> curves of loss and accuracy, stage by stage."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.train_log import TRAIN, LogLine
+
+METRICS: Final = {
+    "mlm_loss": "masked-LM loss (nats)",
+    "mlm_acc": "masked-LM accuracy",
+}
+_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Distinct to the colour-blind, too (Okabe and Ito 2008)."""
+_MARKERS: Final = "osD^vP*X"
+_WINDOWS: Final = 40
+"""A smoothed line averages over this part of the lines."""
+
+FloatArray = npt.NDArray[np.float64]
+Runs = Mapping[str, Sequence[LogLine]]
+
+
+def plot_runs(
+    runs: Runs, paths: Sequence[str], baselines: Mapping[str, float] | None = None
+) -> None:
+    """Draws loss and accuracy over steps: a column a stage, a row a metric.
+
+    Faint points are the lines of the log, the line through them a running mean, open markers
+    held-out data by corpus.
+
+    Args:
+      runs: lines of train.csv, by the name of the run.
+      paths: files to write; their endings say how (.png, .svg, .pdf).
+      baselines: losses to draw as dashed lines, by name.
+
+    Raises:
+      ValueError: a run has no line, or a file's ending is of no kind of picture.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    for name, lines in runs.items():
+        if not lines:
+            raise ValueError(f"{name}: has no line yet")
+    stages = sorted({(line.stage, line.max_seq_length) for of in runs.values() for line in of})
+    # A fixed salt keeps the ids in an SVG, and so its bytes, the same.
+    with mpl.rc_context({"svg.hashsalt": "t5s", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(1.2 + 4.2 * len(stages), 5.6), layout="constrained")
+        panels: Any = figure.subplots(len(METRICS), len(stages), squeeze=False, sharex="col")
+        for column, stage in enumerate(stages):
+            for row, metric in enumerate(METRICS):
+                _draw_panel(panels[row, column], runs, stage, metric)
+            panels[0, column].set_title(f"Stage {stage[0]}, sequences of {stage[1]} tokens")
+            panels[-1, column].set_xlabel("optimizer steps")
+            for name, loss in (baselines or {}).items():
+                panels[0, column].axhline(loss, color="#555555", ls="--", lw=1, label=name)
+        for row, label in enumerate(METRICS.values()):
+            panels[row, 0].set_ylabel(label)
+        handles = {
+            label: handle
+            for panel in panels.flat
+            for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(
+            *(handles.values(), handles.keys()),
+            loc="outside lower center",
+            ncols=min(len(handles), 2 + 2 * len(stages)),
+            frameon=False,
+        )
+        for path in paths:
+            figure.savefig(path, dpi=200, metadata=_metadata_without_date(path))
+
+
+def smooth(values: FloatArray, window: int) -> FloatArray:
+    """Returns the running mean over `window` values around each, fewer at both ends."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    places = np.arange(len(values))
+    begins = np.maximum(places - (window - 1) // 2, 0)
+    ends = np.minimum(places + window // 2 + 1, len(values))
+    return (sums[ends] - sums[begins]) / (ends - begins)
+
+
+def _draw_panel(panel: Any, runs: Runs, stage: tuple[int, int], metric: str) -> None:
+    corpora = sorted({line.data for of in runs.values() for line in of} - {TRAIN})
+    for number, (name, lines) in enumerate(runs.items()):
+        colour = _COLOURS[number % len(_COLOURS)]
+        steps, values = _points(lines, stage, TRAIN, metric)
+        label = name if len(runs) > 1 else "training"
+        panel.plot(steps, values, ".", color=colour, alpha=0.25, ms=3, mew=0)
+        window = max(1, len(values) // _WINDOWS)
+        panel.plot(steps, smooth(values, window), color=colour, lw=1.6, label=label)
+        for place, corpus in enumerate(corpora):
+            steps, values = _points(lines, stage, corpus, metric)
+            only_run = len(runs) == 1
+            panel.plot(
+                *(steps, values, _MARKERS[place % len(_MARKERS)]),
+                color=_COLOURS[(place + 1) % len(_COLOURS)] if only_run else colour,
+                mfc="white",
+                ms=4.5,
+                ls=":",
+                lw=0.8,
+                label=f"held out, {corpus}" if only_run or number == 0 else "",
+            )
+    panel.grid(color="#dddddd", lw=0.6)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.xaxis.set_major_formatter("{x:,.0f}")
+    if metric == "mlm_acc":
+        panel.yaxis.set_major_formatter("{x:.0%}")
+        panel.set_ylim(bottom=0)
+
+
+def _points(
+    lines: Sequence[LogLine], stage: tuple[int, int], data: str, metric: str
+) -> tuple[FloatArray, FloatArray]:
+    pairs = [
+        (line.step, getattr(line, metric))
+        for line in lines
+        if (line.stage, line.max_seq_length) == stage and line.data == data
+    ]
+    table = np.array(pairs, np.float64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def _metadata_without_date(path: str) -> dict[str, None]:
+    """Tells matplotlib to leave out when a picture was made, where it would say so."""
+    return {"Date": None} if path.endswith(".svg") else {}
