@@ -17,11 +17,17 @@ LIGHT_CORE = [
 # bert4keras 0.9.9 declares keras<=2.3.1, which no resolver can satisfy beside these:
 # it is installed in a second step, `pip install --no-deps bert4keras==0.9.9`.
 VOCAB = ["tensorflow-text>=2.18,<3"]
-TRAIN = ["tensorflow>=2.18,<3", "tf-keras>=2.18,<3", *VOCAB]
+TRAIN = [
+    "matplotlib>=3.9,<4",
+    "safetensors>=0.4,<1",
+    "tensorboard>=2.18,<3",
+    "tensorflow>=2.18,<3",
+    "tf-keras>=2.18,<3",
+    *VOCAB,
+]
 SCRIPT = ["opencc>=1.1.9,<2"]
 DEV = [
     "hypothesis>=6.100,<7",
-    "matplotlib>=3.9,<4",
     "pyright[nodejs]>=1.1.400,<2",
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",

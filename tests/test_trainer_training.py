@@ -118,7 +118,7 @@ def test_both_stages_are_trained_and_logged(undisturbed):
         *[(1, 2), (1, 4), (1, 6), (1, 7)],
         *[(2, 2), (2, 4), (2, 5)],
     ]
-    held_out = [(line.stage, line.step) for line in lines if line.data == "wiki2019zh"]
+    held_out = [(line.stage, line.step) for line in lines if line.data == "news2016zh"]
     assert held_out == [(1, 4), (1, 7), (2, 4), (2, 5)]
     # A model that knows nothing: ln 13,686 = 9.52; a step of a small model moves it little.
     assert all(abs(line.mlm_loss - 9.52) < 0.2 for line in lines)
@@ -134,7 +134,7 @@ def test_run_says_what_it_is(undisturbed):
     assert "Loss of guessing at random: ln 13,686 = 9.52" in printed
     assert re.search(r"Stage 1: 7 steps of 8 x 128 = 1,024 tokens, 0\.\d\d epochs of 373", printed)
     assert re.search(r"stage 1 \(128\) step 2/7  train: loss 9\.\d+, accuracy", printed)
-    assert re.search(r"stage 2 \(512\) step 5  held out, wiki2019zh: loss", printed)
+    assert re.search(r"stage 2 \(512\) step 5  held out, news2016zh: loss", printed)
 
 
 def start_until(folder, data, seen, *flags, **changes):

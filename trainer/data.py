@@ -21,13 +21,18 @@ from trainer.shards import Dataset, Shard
 _READ_BYTES: Final = 1 << 20
 _PARALLEL_BATCHES: Final = 2
 _BATCHES_AHEAD: Final = 2
+"""Few are enough: a core makes tens of thousands of sequences of 128 in a second."""
 
 _GROUP_SPEC: Final = (
     tf.TensorSpec([None], tf.string),
     *(tf.TensorSpec([None], tf.int64) for _ in range(3)),
 )
 
-_Masked = tuple[tf.Tensor, tf.Tensor]
+Batches = Any
+"""A tf.data.Dataset of `Batch`; the stubs of TensorFlow do not know of what."""
+
+Tensor = Any
+_Masked = tuple[Tensor, Tensor]
 """token_ids and mask_ids, int64 [B, L]."""
 
 
@@ -41,7 +46,7 @@ def make_train_dataset(
     position: int = 0,
     host: int = 0,
     hosts: int = 1,
-) -> tf.data.Dataset:
+) -> Batches:
     """Makes the endless training batches of one host.
 
     Args:
@@ -91,9 +96,7 @@ def make_train_dataset(
     )
 
 
-def make_held_out_datasets(
-    dataset: Dataset, batch_size: int, sequences: int
-) -> dict[str, tf.data.Dataset]:
+def make_held_out_datasets(dataset: Dataset, batch_size: int, sequences: int) -> dict[str, Batches]:
     """Makes batches of the first held-out sequences of each corpus, masked as the shards say.
 
     Args:
@@ -105,14 +108,12 @@ def make_held_out_datasets(
       By corpus, elements are `Batch`; the last one is filled up with [PAD] of weight 0.
     """
 
-    def make(shards: Sequence[Shard]) -> tf.data.Dataset:
+    def make(shards: Sequence[Shard]) -> Batches:
         catalog = _make_catalog(shards)
         make_batch = partial(_make_batch, dataset, catalog, partial(_read_masks, dataset), None)
-        left = [shard.records for shard in shards]
+        starts, left = catalog.starts[:-1], np.diff(catalog.starts)
         return (
-            tf.data.Dataset.from_tensor_slices(
-                (catalog.paths, np.zeros_like(left), left, catalog.starts[:-1])
-            )
+            tf.data.Dataset.from_tensor_slices((catalog.paths, np.zeros_like(left), left, starts))
             .flat_map(_read_shard)
             .take(sequences)
             .batch(batch_size)
@@ -158,14 +159,13 @@ def _locate(dataset: Dataset, catalog: _Catalog, group: Group) -> tuple[Any, ...
     )
 
 
-def _read_round_robin(*group: tf.Tensor) -> tf.data.Dataset:
+def _read_round_robin(*group: Tensor) -> Any:
     shards = tf.data.Dataset.from_tensor_slices(group)
     return shards.interleave(_read_shard, cycle_length=GROUP_SHARDS, block_length=1)
 
 
-def _read_shard(
-    path: tf.Tensor, skipped: tf.Tensor, left: tf.Tensor, number: tf.Tensor
-) -> tf.data.Dataset:
+def _read_shard(*shard: Tensor) -> Any:
+    path, skipped, left, number = shard
     records = tf.data.TFRecordDataset(path, buffer_size=_READ_BYTES).skip(skipped)
     return records.apply(tf.data.experimental.assert_cardinality(left)).enumerate(number)
 
@@ -178,33 +178,20 @@ def _make_batch(
     catalog: _Catalog,
     mask: Callable[..., _Masked],
     vocab_size: int | None,
-    instances: tf.Tensor,
-    records: tf.Tensor,
+    instances: Tensor,
+    records: Tensor,
 ) -> Batch:
     token_ids, mask_ids = mask(instances, records)
     visible = tf.where(mask_ids != 0, mask_ids - 1, token_ids)
-    masked = tf.math.count_nonzero(mask_ids, axis=1)
     most = dataset.max_predictions_per_seq
-    checks = [
-        _require(
-            *(masked <= most, catalog, instances, masked),
-            f"masked tokens, more than max_predictions_per_seq = {most}; raise it",
-        )
-    ]
+    checks = [_check_masked(mask_ids, most, catalog, instances)]
     if vocab_size:
-        largest = tf.reduce_max(tf.maximum(token_ids, visible), axis=1)
-        checks.append(
-            _require(
-                *(largest < vocab_size, catalog, instances, largest),
-                f"as an id, outside the model's vocabulary of {vocab_size:,} entries; give the "
-                "model the vocab_size of the data",
-            )
-        )
+        checks += [_check_ids(ids, vocab_size, catalog, instances) for ids in (token_ids, visible)]
     with tf.control_dependencies(checks):
         return _gather_masked(token_ids, mask_ids != 0, visible, most)
 
 
-def _parse(dataset: Dataset, records: tf.Tensor, other: str, spec: Any) -> _Masked:
+def _parse(dataset: Dataset, records: Tensor, other: str, spec: Any) -> _Masked:
     """Returns token_ids and another feature."""
     length = dataset.max_seq_length
     ids_spec = tf.io.FixedLenFeature([length], tf.int64)
@@ -212,12 +199,12 @@ def _parse(dataset: Dataset, records: tf.Tensor, other: str, spec: Any) -> _Mask
     return parsed[features.TOKEN_IDS], parsed[other]
 
 
-def _read_masks(dataset: Dataset, _instances: tf.Tensor, records: tf.Tensor) -> _Masked:
+def _read_masks(dataset: Dataset, _instances: Tensor, records: Tensor) -> _Masked:
     return _parse(dataset, records, features.MASK_IDS, None)
 
 
 def _draw_masks(
-    dataset: Dataset, seed: int, vocab_size: int, instances: tf.Tensor, records: tf.Tensor
+    dataset: Dataset, seed: int, vocab_size: int, instances: Tensor, records: Tensor
 ) -> _Masked:
     spec = tf.io.FixedLenFeature([], tf.string)
     token_ids, packed = _parse(dataset, records, features.WORD_STARTS, spec)
@@ -232,16 +219,14 @@ def _draw_masks(
     return token_ids, mask_ids
 
 
-def unpack_word_starts(packed: tf.Tensor, max_seq_length: int) -> tf.Tensor:
+def unpack_word_starts(packed: Tensor, max_seq_length: int) -> Tensor:
     """Does what `features.unpack_word_starts` does: strings [B] -> 0 or 1, int64 [B, L]."""
     octets = tf.io.decode_raw(packed, tf.uint8)
     bits = tf.bitwise.right_shift(octets[:, :, tf.newaxis], np.arange(8, dtype=np.uint8)) & 1
     return tf.cast(tf.reshape(bits, [-1, max_seq_length]), tf.int64)
 
 
-def _gather_masked(
-    token_ids: tf.Tensor, is_masked: tf.Tensor, visible: tf.Tensor, most: int
-) -> Batch:
+def _gather_masked(token_ids: Tensor, is_masked: Tensor, visible: Tensor, most: int) -> Batch:
     length = token_ids.shape[1]
     from_end = tf.where(is_masked, tf.range(length, 0, -1), 0)
     places = tf.math.top_k(from_end, most).values
@@ -256,20 +241,43 @@ def _gather_masked(
 
 
 def _fill_up(batch: Batch, batch_size: int) -> Batch:
-    def fill_up(values: tf.Tensor) -> tf.Tensor:
-        filled = tf.pad(values, [[0, batch_size - tf.shape(values)[0]], [0, 0]])
+    def fill_up(values: Tensor) -> Tensor:
+        missing: Any = batch_size - tf.shape(values)[0]
+        filled = tf.pad(values, [[0, missing], [0, 0]])
         return tf.ensure_shape(filled, [batch_size, values.shape[1]])
 
     return Batch(*map(fill_up, batch))
 
 
+# --- Records that cannot be used ---
+
+
+def _check_masked(
+    mask_ids: Tensor, most: int, catalog: _Catalog, instances: Tensor
+) -> tf.Operation:
+    masked = tf.math.count_nonzero(mask_ids, axis=1)
+    complaint = f"masked tokens, more than max_predictions_per_seq = {most}; raise it"
+    return _require(masked <= most, catalog, instances, masked, complaint)
+
+
+def _check_ids(ids: Tensor, vocab_size: int, catalog: _Catalog, instances: Tensor) -> tf.Operation:
+    smallest, largest = tf.reduce_min(ids, axis=1), tf.reduce_max(ids, axis=1)
+    worst = tf.where(smallest < 0, smallest, largest)
+    complaint = (
+        f"as an id, outside the vocabulary of {vocab_size:,} entries; give the model the "
+        "vocab_size of the data"
+    )
+    holds = (worst >= 0) & (worst < vocab_size)
+    return _require(holds, catalog, instances, worst, complaint)
+
+
 def _require(
-    holds: tf.Tensor, catalog: _Catalog, instances: tf.Tensor, figures: tf.Tensor, complaint: str
+    holds: Tensor, catalog: _Catalog, instances: Tensor, figures: Tensor, complaint: str
 ) -> tf.Operation:
     """Stops at the first instance that does not hold: names its file, record and figure."""
     all_hold = tf.reduce_all(holds)
 
-    def complain() -> tf.Tensor:
+    def complain() -> Tensor:
         place = tf.argmin(tf.cast(holds, tf.int32))
         number = instances[place] % catalog.starts[-1]
         shard = tf.searchsorted(catalog.starts, [number], side="right")[0] - 1

@@ -16,6 +16,9 @@ MASKED_FRACTION: Final = 0.8
 KEPT_FRACTION: Final = 0.1
 """Of the chosen tokens; the rest become random ones (Devlin et al. 2019, section 3.1)."""
 
+Tensor = Any
+"""A tf.Tensor; the stubs of TensorFlow do not know that its shape is static."""
+
 _GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIXERS: Final = (
     (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
@@ -24,7 +27,7 @@ _MIXERS: Final = (
 _LAST_SHIFT: Final = np.uint64(31)
 
 
-def random_words(keys: Any, numbers: Any) -> tf.Tensor:
+def random_words(keys: Any, numbers: Any) -> Tensor:
     """Returns outputs of SplitMix64 generators: of the one seeded with a key, its n-th, from 0.
 
     Args:
@@ -40,7 +43,7 @@ def random_words(keys: Any, numbers: Any) -> tf.Tensor:
     return words ^ tf.bitwise.right_shift(words, _LAST_SHIFT)
 
 
-def make_instance_keys(seed: int, instances: tf.Tensor) -> tf.Tensor:
+def make_instance_keys(seed: int, instances: Tensor) -> Tensor:
     """Returns keys of instances, numbered by epoch, shard and record, for one seed.
 
     Args:
@@ -55,14 +58,14 @@ def make_instance_keys(seed: int, instances: tf.Tensor) -> tf.Tensor:
 
 
 def draw_mask_ids(
-    token_ids: tf.Tensor,
-    word_starts: tf.Tensor,
-    keys: tf.Tensor,
+    token_ids: Tensor,
+    word_starts: Tensor,
+    keys: Tensor,
     *,
     masked_lm_prob: float,
     max_predictions_per_seq: int,
     vocab_size: int,
-) -> tf.Tensor:
+) -> Tensor:
     """Draws one whole-word masking.
 
     The units of a sequence are taken in random order: all that end within masked_lm_prob of its
@@ -93,7 +96,7 @@ def draw_mask_ids(
     return tf.where(chosen, 1 + visible, tf.zeros_like(token_ids))
 
 
-def _order_units(token_ids: tf.Tensor, word_starts: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+def _order_units(token_ids: Tensor, word_starts: Tensor, keys: Tensor) -> Tensor:
     """Gives each token the priority of its unit: all differ; -1 where nothing is countable."""
     length = token_ids.shape[1]
     units = tf.cumsum(word_starts, axis=1) - 1
@@ -105,8 +108,8 @@ def _order_units(token_ids: tf.Tensor, word_starts: tf.Tensor, keys: tf.Tensor) 
 
 
 def _choose_tokens(
-    priorities: tf.Tensor, keys: tf.Tensor, masked_lm_prob: float, max_predictions_per_seq: int
-) -> tf.Tensor:
+    priorities: Tensor, keys: Tensor, masked_lm_prob: float, max_predictions_per_seq: int
+) -> Tensor:
     """Chooses the units of the highest priorities.
 
     Sorted by priority, the tokens of a unit lie side by side, so the unit that straddles a share
@@ -134,7 +137,7 @@ def _choose_tokens(
     return priorities > tf.maximum(last_out, by_rank[:, cap : cap + 1])
 
 
-def _draw_visible_ids(token_ids: tf.Tensor, keys: tf.Tensor, vocab_size: int) -> tf.Tensor:
+def _draw_visible_ids(token_ids: Tensor, keys: Tensor, vocab_size: int) -> Tensor:
     """Draws what each token would become if it were chosen, int64 [B, L]."""
     length = token_ids.shape[1]
     columns = np.arange(length, 2 * length, dtype=np.uint64)
@@ -150,11 +153,11 @@ def _draw_visible_ids(token_ids: tf.Tensor, keys: tf.Tensor, vocab_size: int) ->
     return tf.where(is_hidden, tf.constant(MASK_ID, tf.int64), shown)
 
 
-def _count(flags: tf.Tensor) -> tf.Tensor:
+def _count(flags: Tensor) -> Tensor:
     """Returns how many flags of each row are set, float64 [B]."""
     return tf.reduce_sum(tf.cast(flags, tf.float64), axis=1)
 
 
-def _fractions(words: tf.Tensor) -> tf.Tensor:
+def _fractions(words: Tensor) -> Tensor:
     """Returns words as multiples of 2^-53 from 0 to below 1, float64."""
     return tf.cast(tf.bitwise.right_shift(words, np.uint64(11)), tf.float64) * 2.0**-53

@@ -16,6 +16,7 @@ _SHARD_NAME: Final = re.compile(
     r"(?P<length>\d+)/(?:train-(?P<copy>\d+)|eval-(?P<corpus>\w+)|test-\w+)"
     r"-(?P<ordinal>\d+)-of-\d+\.tfrecord"
 )
+_OUR_FOLDERS: Final = set(map(str, features.SEQ_LENGTHS))
 _FOREIGN_SUFFIXES: Final = (".tfrecord", ".tfrecords")
 _RECORD_HEADER: Final = struct.Struct("<QI")
 _RECORD_FOOTER_BYTES: Final = 4
@@ -35,7 +36,7 @@ class Dataset(NamedTuple):
       folder: where they lie.
       max_seq_length: L, tokens of one sequence.
       max_predictions_per_seq: P, most masked tokens of one sequence.
-      masked_lm_prob: share of the tokens that is masked, a fraction of 1; None where unknown.
+      masked_lm_prob: share of the tokens that is masked, a fraction of 1; 0 where unknown.
       copies: training shards of each static masking.
       held_out: shards of held-out sequences, by corpus.
       has_word_starts: whether records say where words begin, as dynamic masking needs.
@@ -44,7 +45,7 @@ class Dataset(NamedTuple):
     folder: str
     max_seq_length: int
     max_predictions_per_seq: int
-    masked_lm_prob: float | None
+    masked_lm_prob: float
     copies: tuple[tuple[Shard, ...], ...]
     held_out: Mapping[str, tuple[Shard, ...]]
     has_word_starts: bool
@@ -67,18 +68,23 @@ def open_dataset(
       ValueError: what is there does not fit, or is damaged.
     """
     folder = folder.rstrip("/")
-    names = _list_sizes(folder)
+    names = set(_list_sizes(folder))
     if dataset_info.FILE_NAME in names:
-        dataset = _open_ours(folder, set(names), max_seq_length, vocab_size)
-    elif any(name.endswith(_FOREIGN_SUFFIXES) for name in names):
+        dataset = _open_ours(folder, names, max_seq_length, vocab_size)
+    elif not names & _OUR_FOLDERS and any(name.endswith(_FOREIGN_SUFFIXES) for name in names):
         dataset = _open_foreign(folder, sorted(names), max_seq_length)
     else:
-        raise FileNotFoundError(_explain_missing_info(folder, set(names)))
-    if not any(shard.records for copy in dataset.copies for shard in copy):
+        raise FileNotFoundError(_explain_missing_info(folder, names))
+    if not any(dataset.copies):
         raise ValueError(f"{folder}: no training records of length {max_seq_length}")
-    return dataset._replace(
-        max_predictions_per_seq=max_predictions_per_seq or dataset.max_predictions_per_seq
-    )
+    if max_predictions_per_seq is None:
+        return dataset
+    if not 1 <= max_predictions_per_seq <= max_seq_length:
+        raise ValueError(
+            f"max_predictions_per_seq must be from 1 to max_seq_length ({max_seq_length}), got "
+            f"{max_predictions_per_seq}"
+        )
+    return dataset._replace(max_predictions_per_seq=max_predictions_per_seq)
 
 
 def find_damage(dataset: Dataset) -> str | None:
@@ -103,7 +109,7 @@ def find_damage(dataset: Dataset) -> str | None:
 
 def _explain_missing_info(folder: str, names: set[str]) -> str:
     missing = f"{folder}: no {dataset_info.FILE_NAME}"
-    if names & set(map(str, features.SEQ_LENGTHS)):
+    if names & _OUR_FOLDERS:
         return f"{missing}: the pipeline did not finish; the same command again completes it"
     if "tfrecords" in names:
         return f"{missing}; give {folder}/tfrecords"
@@ -131,9 +137,9 @@ def _open_ours(folder: str, names: set[str], max_seq_length: int, vocab_size: in
     held_out: defaultdict[str, list[Shard]] = defaultdict(list)
     sizes = _list_sizes(f"{folder}/{max_seq_length}") if str(max_seq_length) in names else {}
     for match, shard in _shards_of(info, folder, max_seq_length, sizes):
-        if match["copy"] and shard.records:
+        if match["copy"]:
             copies[int(match["copy"])].append(shard)
-        elif match["corpus"] and shard.records:
+        elif match["corpus"]:
             held_out[match["corpus"]].append(shard)
     return Dataset(
         folder=folder,
@@ -164,13 +170,14 @@ def _check_vocab(folder: str, info: DatasetInfo, vocab_size: int) -> None:
 def _shards_of(
     info: DatasetInfo, folder: str, max_seq_length: int, sizes: Mapping[str, int]
 ) -> list[tuple[re.Match[str], Shard]]:
-    """Returns the shards of one length in the order of their names, and what these say."""
-    matches = [match for name in info.records if (match := _SHARD_NAME.fullmatch(name))]
+    """Returns the shards of one length by number, without empty ones, and what their names say."""
+    filled = [name for name, records in info.records.items() if records]
+    matches = [match for name in filled if (match := _SHARD_NAME.fullmatch(name))]
     wanted = [match for match in matches if int(match["length"]) == max_seq_length]
     shards: list[tuple[re.Match[str], Shard]] = []
     for match in sorted(wanted, key=lambda match: (int(match["ordinal"]), match[0])):
         shard = Shard(f"{folder}/{match[0]}", info.records[match[0]])
-        if not sizes.get(match[0].partition("/")[2], shard.records == 0):
+        if not sizes.get(match[0].partition("/")[2]):
             raise FileNotFoundError(
                 f"{shard.path}: missing or empty, though {dataset_info.FILE_NAME} lists it; copy "
                 "the folder again, or run the pipeline again"
@@ -192,7 +199,7 @@ def _open_foreign(folder: str, names: list[str], max_seq_length: int) -> Dataset
         folder=folder,
         max_seq_length=max_seq_length,
         max_predictions_per_seq=max_seq_length // 2,
-        masked_lm_prob=None,
+        masked_lm_prob=0,
         copies=(tuple(shards),),
         held_out={},
         has_word_starts=False,

@@ -51,8 +51,8 @@ class TrainStep:
       stage_number: from 1 to 31; tells the dropout of one stage from that of another.
       grad_accum_steps: micro batches per replica and optimizer step.
       global_batch_size: sequences of one optimizer step.
-      jit_compile: whether XLA compiles the step. A TPU always does; several GPUs never do, as
-        what they exchange in the middle of it cannot be compiled.
+      jit_compile: whether XLA compiles the step. For a TPU it always does, for several GPUs never:
+        what they exchange in the middle of a step cannot be compiled.
 
     Raises:
       ValueError: global_batch_size is no multiple of replicas x grad_accum_steps, or a number is
@@ -86,7 +86,12 @@ class TrainStep:
         self._grad_accum_steps = grad_accum_steps
         self._global_batch_size = global_batch_size
         self._micro_batch_size = global_batch_size // (replicas * grad_accum_steps)
-        self._step_on_replica = _compiled(self._take_step, strategy, jit_compile)
+        self._step_on_replica: Callable[..., Any] = self._take_step
+        self._differentiate: Callable[..., Any] = self._differentiate_micro_batch
+        if jit_compile and replicas == 1:
+            self._step_on_replica = _compile(self._take_step, strategy, jit_compile)
+        else:
+            self._differentiate = _compile(self._differentiate_micro_batch, strategy, jit_compile)
         self._run = tf.function(self._take_steps, autograph=False)
 
     def run(self, iterator: Iterator[Batch], steps: int) -> StepMetrics:
@@ -105,6 +110,9 @@ class TrainStep:
         return StepMetrics(loss.numpy(), accuracy.numpy())
 
     def _take_steps(self, iterator: Iterator[Batch], steps: tf.Tensor) -> tuple[Any, Any]:
+        def goes_on(step: Any, *_: Any) -> Any:
+            return step < steps
+
         def take_one(step: Any, losses: Any, accuracies: Any) -> tuple[Any, Any, Any]:
             sums = self._strategy.run(self._step_on_replica, args=(next(iterator),))
             loss, accuracy = (_sum_over_replicas(self._strategy, part) for part in sums)
@@ -112,7 +120,7 @@ class TrainStep:
 
         metrics = [tf.TensorArray(tf.float32, steps, element_shape=[]) for _ in StepMetrics._fields]
         _, losses, accuracies = tf.while_loop(
-            lambda step, *_: step < steps, take_one, (0, *metrics), parallel_iterations=1
+            goes_on, take_one, (0, *metrics), parallel_iterations=1
         )
         return losses.stack(), accuracies.stack()
 
@@ -127,6 +135,9 @@ class TrainStep:
     def _sum_gradients(self, batch: Batch) -> tuple[Any, Any, list[Any]]:
         micro_batches = Batch(*map(self._split, batch))
 
+        def goes_on(micro_step: Any, *_: Any) -> Any:
+            return micro_step < self._grad_accum_steps
+
         def add_micro_batch(micro_step: Any, *sums: Any) -> Any:
             micro_batch = Batch(*(tf.gather(feature, micro_step) for feature in micro_batches))
             parts = self._differentiate(micro_batch, micro_step)
@@ -135,7 +146,7 @@ class TrainStep:
         variables = self._model.trainable_variables
         zeros = [tf.zeros(variable.shape) for variable in variables]
         _, loss, accuracy, gradients = tf.while_loop(
-            lambda micro_step, *_: micro_step < self._grad_accum_steps,
+            goes_on,
             add_micro_batch,
             (0, tf.zeros([]), tf.zeros([]), zeros),
             maximum_iterations=self._grad_accum_steps,
@@ -153,7 +164,9 @@ class TrainStep:
         shape = [self._grad_accum_steps, self._micro_batch_size, *feature.shape[1:]]
         return tf.reshape(feature, shape)
 
-    def _differentiate(self, batch: Batch, micro_step: Any) -> tuple[Any, Any, list[Any]]:
+    def _differentiate_micro_batch(
+        self, batch: Batch, micro_step: Any
+    ) -> tuple[Any, Any, list[Any]]:
         """Returns the micro batch's part of loss, accuracy and gradients."""
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape, dropout_number(self._number_dropout(micro_step)):
@@ -177,7 +190,7 @@ class HeldOutStep:
     Args:
       model: what is scored; made in the strategy's scope.
       strategy: the devices.
-      jit_compile: whether XLA compiles it; not on several GPUs.
+      jit_compile: whether XLA compiles it; as for `TrainStep`.
     """
 
     def __init__(
@@ -185,16 +198,29 @@ class HeldOutStep:
     ) -> None:
         self._model = model
         self._strategy = strategy
-        self._score_on_replica = _compiled(self._score, strategy, jit_compile)
+        self._score_on_replica = _compile(self._score, strategy, jit_compile)
         self._run = tf.function(self._score_on_all, autograph=False)
 
     def run(self, batch: Batch) -> HeldOutSums:
-        """Scores one batch: what an iterator as for `TrainStep.run` gives.
+        """Scores one batch, each replica an equal part of it.
 
-        Sequences may be added to fill it up, with weights that are all 0: they count for nothing.
+        Sequences whose weights are all 0 count for nothing, and may fill a batch up.
+
+        Raises:
+          ValueError: the batch is no multiple of the replicas.
         """
-        loss, accuracy, sequences = self._run(batch)
-        return HeldOutSums(float(loss), float(accuracy), int(sequences))
+        replicas = self._strategy.num_replicas_in_sync
+        sequences = len(batch.weights)
+        if sequences % replicas:
+            raise ValueError(f"{sequences} sequences must be a multiple of {replicas} replicas")
+        size = sequences // replicas
+
+        def part_of(context: tf.distribute.ReplicaContext) -> Batch:
+            first = context.replica_id_in_sync_group * size
+            return Batch(*(feature[first : first + size] for feature in batch))
+
+        parts = self._strategy.experimental_distribute_values_from_function(part_of)
+        return HeldOutSums(*(number.numpy().item() for number in self._run(parts)))
 
     def _score_on_all(self, batch: Batch) -> list[Any]:
         sums = self._strategy.run(self._score_on_replica, args=(batch,))
@@ -236,14 +262,23 @@ def _densify(gradient: Any, variable: Any) -> Any:
     return gradient
 
 
-def _compiled(
-    on_replica: Callable[..., Any], strategy: tf.distribute.Strategy, jit_compile: bool
+def _compile(
+    function: Callable[..., Any], strategy: tf.distribute.Strategy, jit_compile: bool
 ) -> Callable[..., Any]:
-    """Returns a replica's function as the strategy may run it."""
-    compiles_itself = isinstance(strategy, tf.distribute.TPUStrategy)
-    if not jit_compile or compiles_itself or strategy.num_replicas_in_sync > 1:
-        return on_replica
-    return tf.function(on_replica, jit_compile=True, autograph=False)
+    """Returns a part of the step as a function of its own, compiled by XLA if asked for.
+
+    Without XLA that keeps TensorFlow's graph optimizer from drawing it into the loop around it,
+    where it sums gradients in temporary variables and then fails in the second step, as they are
+    still there (AlreadyExistsError; TensorFlow 2.21).
+    """
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return function
+    return tf.function(
+        function,
+        jit_compile=(jit_compile and strategy.num_replicas_in_sync == 1) or None,
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
 
 
 def _sum_over_replicas(strategy: tf.distribute.Strategy, parts: Any) -> Any:

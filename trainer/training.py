@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import re
 import signal
 import sys
 from collections.abc import Generator, Mapping
@@ -16,12 +17,15 @@ from trainer.checkpoints import Checkpoint, CheckpointStore
 from trainer.config import TrainingConfig
 from trainer.identity import identify, refuse_other_run
 from trainer.model import build_model
-from trainer.shards import Dataset, open_dataset
+from trainer.shards import Dataset, find_damage, open_dataset
 from trainer.stage import StageTrainer
 from trainer.train_log import TrainLog
 
 _EXIT_CODES: Final[dict[int, int]] = {signal.SIGTERM: 0, signal.SIGINT: 130}
 """Of runs that save and end because of these signals."""
+
+_RECORD_ERROR: Final = re.compile(r"\[b?[\"']?([^\[\]]*: record \d+ has [^\[\]]*?)[\"']?\]")
+"""How TensorFlow passes on what `data` says of a record."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,7 +101,8 @@ def train(config: TrainingConfig, options: RunOptions) -> int:
             quiet=options.quiet,
             received=received,
         )
-        _train_stages(stage_trainer, datasets, newest, options.output)
+        with _explaining(datasets):
+            _train_stages(stage_trainer, datasets, newest, options.output)
     say("Saved; the same command goes on from here." if received else "All stages are trained.")
     return _EXIT_CODES[received[0]] if received else 0
 
@@ -192,6 +197,27 @@ def _saving_on_signals() -> Generator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _explaining(datasets: Mapping[int, Dataset]) -> Generator[None]:
+    """Says what TensorFlow's errors mean that data or a small device lead to."""
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.FailedPreconditionError) as error:
+        for dataset in datasets.values():
+            if damage := find_damage(dataset):
+                raise ValueError(f"{damage}; make the data again, or copy it again") from error
+        raise
+    except tf.errors.InvalidArgumentError as error:
+        if found := _RECORD_ERROR.search(error.message):
+            raise ValueError(found[1]) from error
+        raise
+    except tf.errors.ResourceExhaustedError as error:
+        raise ValueError(
+            "the device has too little memory; lower micro_batch_size (the global batch, and so "
+            "what is learnt, stays the same)"
+        ) from error
 
 
 class _Teller(NamedTuple):
