@@ -117,7 +117,9 @@ def test_usual_warmup_is_that_of_lambs_paper(batch, expected):
 
 
 def test_run_is_described():
-    config = make_config(make_stage(), make_stage(optimizer_steps=7, warmup_steps=1), masking="dynamic", seed=5)
+    config = make_config(
+        make_stage(), make_stage(optimizer_steps=7, warmup_steps=1), masking="dynamic", seed=5
+    )
     text = guard_rails.describe_run(
         config, {1: make_dataset(3_200), 2: make_dataset(64)}, 1234567, "CPU"
     )

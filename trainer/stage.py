@@ -98,7 +98,7 @@ class StageTrainer:
         return newest
 
     def _distribute(self, stage: StageConfig, dataset: Dataset, data_position: int) -> Any:
-        def make_batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        def make_batches(context: tf.distribute.InputContext) -> Any:
             hosts = context.num_input_pipelines
             return make_train_dataset(
                 dataset,
