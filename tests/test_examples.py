@@ -1,6 +1,5 @@
 """The examples run on the bundled corpus as a user runs them, and hold the model that was given."""
 
-import json
 import os
 import re
 import subprocess
@@ -12,8 +11,9 @@ import pytest
 
 from trainer.config import ModelConfig
 from trainer.model import build_model
+from trainer.released import export_released
+from trainer.trained_model import TrainedModel
 from vocab.special_tokens import FIRST_ORDINARY_ID, PAD_ID, SPECIAL_TOKENS
-from vocab.vocab_file import format_vocab
 
 pytestmark = pytest.mark.slow
 
@@ -52,10 +52,7 @@ def release(folder, corpus, embedding_size=None):
     rng = np.random.default_rng(0)
     for weight in model.full.weights:
         weight.assign(rng.normal(1 if "gamma" in weight.name else 0, 0.3, weight.shape))
-    folder.mkdir()
-    model.full.save_weights(folder / "model.h5")
-    (folder / "t5s_config.json").write_text(json.dumps(config.to_json()))
-    (folder / "vocab.txt").write_bytes(format_vocab(tokens))
+    export_released(TrainedModel(config, model, tuple(tokens)), str(folder))
     return model
 
 

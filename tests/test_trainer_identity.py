@@ -26,7 +26,6 @@ DATASET = Dataset(
     [
         {"steps_per_execution": 7},
         {"precision": "bfloat16"},
-        {"jit_compile": False},
         {"log_steps": 7},
         {"save_steps": 7},
         {"stages": (dataclasses.replace(STAGE, micro_batch_size=32),)},
@@ -48,6 +47,7 @@ def test_data_that_was_moved_is_the_same_run():
     ("changes", "message"),
     [
         ({"seed": 1}, "seed was 0, is 1"),
+        ({"jit_compile": False}, "jit_compile was true, is false"),
         ({"masking": "dynamic"}, 'masking was "static", is "dynamic"'),
         ({"model": MODELS["base"]}, "model.attention_head_size was 32, is 64; model.dropout_rate"),
         ({"optimizer": OptimizerConfig(beta_1=0.5)}, "optimizer.beta_1 was 0.9, is 0.5"),

@@ -8,7 +8,8 @@ from typing import Any, Final
 from trainer.config import TrainingConfig
 from trainer.shards import Dataset
 
-_SHAPING: Final = ("model", "optimizer", "masking", "seed")
+_SHAPING: Final = ("model", "optimizer", "masking", "seed", "jit_compile")
+"""XLA draws other bits for dropout than TensorFlow's own kernels do."""
 _SHAPING_OF_STAGES: Final = (
     *("max_seq_length", "optimizer_steps", "learning_rate", "warmup_steps"),
     "global_batch_size",
