@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import string
 
@@ -96,6 +97,6 @@ def sentences_of(corpus, count, longest=64):
         lines = path.read_text("utf-8").splitlines()
         fields = [str(field) for line in lines for field in json.loads(line).values()]
         texts.append([text[:longest] for text in fields if len(text) >= 10])
-    turns = [text for turn in zip(*texts, strict=False) for text in turn]
+    turns = [text for turn in itertools.zip_longest(*texts) for text in turn if text]
     assert len(turns) >= count
     return turns[:count]
