@@ -1,13 +1,11 @@
-"""The model class of the released T5s, on plain bert4keras, as its weight files require it."""
+"""The model class of the released T5s, as its weight files require it.
 
-import sys
+Plain bert4keras: it must be on legacy Keras, as it is once the trainer has imported it.
+"""
+
 import warnings
 
-import trainer._bert4keras  # noqa: F401, which imports bert4keras on legacy Keras
-
-layers = sys.modules["bert4keras.layers"]
-models = sys.modules["bert4keras.models"]
-K = sys.modules["bert4keras.backend"].K
+from bert4keras import layers, models
 
 
 class T5SEncoder(models.Transformer):

@@ -235,6 +235,14 @@ def test_layer_with_a_weight_too_much_is_refused(released):
         load_model(str(released))
 
 
+def test_file_that_lacks_what_it_names_is_refused(released):
+    with h5py.File(released / "model.h5", "a") as file:
+        (name,) = file["MLM-Bias"].attrs["weight_names"]
+        del file["MLM-Bias"][name]
+    with pytest.raises(ValueError, match=r"model\.h5: is no HDF5 file, or damaged \("):
+        load_model(str(released))
+
+
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
 def test_file_that_is_cut_is_refused(released, share):
     content = (released / "model.h5").read_bytes()

@@ -45,7 +45,7 @@ def evaluate(
       data_folder: tfrecords/ of the pipeline; local or gs://.
       lengths: of the sequences, ascending; by default all that there are.
       split: "held_out", or "test" for upstream's test files.
-      batch_size: sequences that go through the model at once.
+      batch_size: most sequences that go through the model at once.
       sequences: the first so many of each length and corpus.
       quiet: whether no bar is shown on a terminal.
 
@@ -68,9 +68,9 @@ def evaluate(
         for length in lengths or sorted(info.max_predictions_per_seq)
     }
     score = _make_scorer(trained.model)
-    records = [_count_records(dataset, sequences) for dataset in datasets.values()]
+    total = sum(sum(_count_records(dataset, sequences)) for dataset in datasets.values())
     scores: dict[int, dict[str, Score]] = {}
-    with tqdm(total=sum(records), unit="sequence", disable=True if quiet else None) as bar:
+    with tqdm(total=total, unit="sequence", disable=True if quiet else None) as bar:
         for length, dataset in datasets.items():
             scores[length] = dict.fromkeys(dataset.held_out, Score())
             for corpus, batch, units in _read_batches(dataset, batch_size, sequences):
@@ -116,16 +116,17 @@ def _find_test_shards(folder: str, info: DatasetInfo, length: int) -> dict[str, 
     return {corpus: tuple(shards) for corpus, shards in found.items()}
 
 
-def _count_records(dataset: Dataset, sequences: int) -> int:
-    """Returns how many sequences of all corpora are read."""
+def _count_records(dataset: Dataset, sequences: int) -> list[int]:
+    """Returns how many sequences of each corpus are read."""
     corpora = dataset.held_out.values()
-    return sum(min(sequences, sum(shard.records for shard in shards)) for shards in corpora)
+    return [min(sequences, sum(shard.records for shard in shards)) for shards in corpora]
 
 
 def _read_batches(
     dataset: Dataset, batch_size: int, sequences: int
 ) -> Iterator[tuple[str, Batch, npt.NDArray[np.int64]]]:
     """Yields corpus, batch and units, as `score_batch` takes them."""
+    batch_size = min(batch_size, max(_count_records(dataset, sequences)))
     try:
         for corpus, batches in make_held_out_datasets(dataset, batch_size, sequences).items():
             units = _read_units(dataset, corpus, batch_size, sequences)

@@ -101,7 +101,7 @@ def read_h5_weights(path: str, layers: Iterable[Any]) -> list[list[NDArray[np.fl
                         f"{CONFIG_FILE} that of another model?"
                     )
             return weights
-    except OSError as error:
+    except (OSError, KeyError, RuntimeError) as error:  # h5py's, of what cannot be read
         raise ValueError(f"{path}: is no HDF5 file, or damaged ({error})") from error
 
 
