@@ -6,11 +6,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tfrecords_schema.features import KEPT_FRACTION, MASKED_FRACTION
 from vocab.special_tokens import FIRST_ORDINARY_ID, MASK_ID
-
-MASKED_FRACTION: Final = 0.8
-KEPT_FRACTION: Final = 0.1
-"""Of the chosen tokens; the rest become random ones (Devlin et al. 2019, section 3.1)."""
 
 _DEVIATIONS: Final = 4.0
 """By how many sqrt(masked_lm_prob / L) the share of units that are sorted exceeds masked_lm_prob.

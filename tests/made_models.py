@@ -32,17 +32,17 @@ TOKENS = (
     *GB2312_FIRST_LEVEL,
 )
 
-TINY_LIKE = dataclasses.replace(
+SMALL = dataclasses.replace(
     MODELS["tiny"],
     attention_head_size=4,
     embedding_size=8,
     hidden_size=16,
-    initializer_range=0.3,
     intermediate_size=32,
     num_attention_heads=2,
     num_hidden_layers=2,
-    vocab_size=len(TOKENS),
+    vocab_size=211,
 )
+TINY_LIKE = dataclasses.replace(SMALL, initializer_range=0.3, vocab_size=len(TOKENS))
 BASE_LIKE = dataclasses.replace(
     TINY_LIKE,
     attention_head_size=12,

@@ -5,27 +5,19 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import made_models
 import numpy as np
 import tensorflow as tf
 
 from trainer.batch import Batch
-from trainer.config import MODELS, ModelConfig, OptimizerConfig, StageConfig
+from trainer.config import ModelConfig, OptimizerConfig, StageConfig
 from trainer.dropout import StatelessDropout
 from trainer.model import build_model
 from trainer.optimizer import create_slots, make_optimizer
 from trainer.step import TrainStep
 from vocab.special_tokens import SPECIAL_TOKENS
 
-SMALL = dataclasses.replace(
-    MODELS["tiny"],
-    attention_head_size=4,
-    embedding_size=8,
-    hidden_size=16,
-    intermediate_size=24,
-    num_attention_heads=2,
-    num_hidden_layers=1,
-    vocab_size=211,
-)
+SMALL = dataclasses.replace(made_models.SMALL, intermediate_size=24, num_hidden_layers=1)
 DROPPING = dataclasses.replace(SMALL, dropout_rate=0.1)
 
 

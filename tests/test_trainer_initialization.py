@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from made_models import SMALL
 
 from trainer.config import MODELS
 from trainer.initialization import (
@@ -18,16 +19,6 @@ from trainer.model import build_model
 pytestmark = pytest.mark.slow
 
 TINY = MODELS["tiny"]
-SMALL = dataclasses.replace(
-    TINY,
-    attention_head_size=4,
-    embedding_size=8,
-    hidden_size=16,
-    intermediate_size=32,
-    num_attention_heads=2,
-    num_hidden_layers=2,
-    vocab_size=211,
-)
 
 
 def weights_of(model):

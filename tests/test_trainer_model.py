@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import tensorflow as tf
+from made_models import SMALL
 
 from trainer._bert4keras import build_transformer_model, keras
 from trainer.config import MODELS
@@ -15,16 +16,6 @@ from trainer.model import T5sEncoder, build_model
 
 pytestmark = pytest.mark.slow
 
-SMALL = dataclasses.replace(
-    MODELS["tiny"],
-    attention_head_size=4,
-    embedding_size=8,
-    hidden_size=16,
-    intermediate_size=32,
-    num_attention_heads=2,
-    num_hidden_layers=2,
-    vocab_size=211,
-)
 # Without a mapping, as base; heads wider than hidden_size / heads; with dropout.
 DROPPING = dataclasses.replace(
     SMALL, embedding_size=None, attention_head_size=12, dropout_rate=None, hidden_dropout_prob=0.1

@@ -30,6 +30,10 @@ straddles the share may add 7 more, and is left out where that would pass the ca
 
 SEQ_LENGTHS: Final = tuple(MAX_PREDICTIONS_PER_SEQ)
 
+MASKED_FRACTION: Final = 0.8
+KEPT_FRACTION: Final = 0.1
+"""Of the chosen tokens; the rest become random ones (Devlin et al. 2019, section 3.1)."""
+
 BoolArray = npt.NDArray[np.bool_]
 ByteArray = npt.NDArray[np.uint8]
 

@@ -14,11 +14,12 @@ from typing import Any, Final, NamedTuple
 import google_crc32c
 import tensorflow as tf
 
+from trainer.new_folder import delete_folder, new_folder
+
 FORMAT_VERSION: Final = 1
 _INFO: Final = "checkpoint.json"
 _VARIABLES: Final = "variables"
 _NAME: Final = re.compile(r"(\d+)-(\d+)-(\d{8,})")
-_UNFINISHED: Final = ".unfinished"
 _CHUNK_BYTES: Final = 16 << 20
 
 
@@ -99,22 +100,17 @@ class CheckpointStore:
           identity: what the run is made of, by name; JSON values.
           **parts: the objects whose variables are saved.
         """
-        unfinished = _join(self.folder, position.name + _UNFINISHED)
-        _delete(unfinished)
-        tf.io.gfile.makedirs(unfinished)
-        tf.train.Checkpoint(**parts).write(_join(unfinished, _VARIABLES))
-        files = {name: _measure(_join(unfinished, name)) for name in _list(unfinished)}
-        info = {
-            "format_version": FORMAT_VERSION,
-            "position": dataclasses.asdict(position),
-            "identity": dict(identity),
-            "files": files,
-        }
-        with tf.io.gfile.GFile(_join(unfinished, _INFO), "w") as file:
-            file.write(json.dumps(info, indent=1, sort_keys=True) + "\n")
         final = _join(self.folder, position.name)
-        _delete(final)
-        tf.io.gfile.rename(unfinished, final)
+        with new_folder(final, replace=True) as unfinished:
+            tf.train.Checkpoint(**parts).write(_join(unfinished, _VARIABLES))
+            info = {
+                "format_version": FORMAT_VERSION,
+                "position": dataclasses.asdict(position),
+                "identity": dict(identity),
+                "files": {name: _measure(_join(unfinished, name)) for name in _list(unfinished)},
+            }
+            with tf.io.gfile.GFile(_join(unfinished, _INFO), "w") as file:
+                file.write(json.dumps(info, indent=1, sort_keys=True) + "\n")
         self._delete_old()
         return Checkpoint(final, position, dict(identity))
 
@@ -137,7 +133,7 @@ class CheckpointStore:
 
     def delete_all(self) -> None:
         """Deletes every checkpoint, whole or not."""
-        _delete(self.folder)
+        delete_folder(self.folder)
 
     def _names(self) -> list[str]:
         names = [name for name in _list(self.folder) if _NAME.fullmatch(name)]
@@ -148,7 +144,7 @@ class CheckpointStore:
         staying = {*names[-self._kept :], *self._best_of_stages(names)}
         for name in names:
             if name not in staying:
-                _delete(_join(self.folder, name))
+                delete_folder(_join(self.folder, name))
 
     def _best_of_stages(self, names: Sequence[str]) -> Iterator[str]:
         losses: dict[int, tuple[float, str]] = {}
@@ -210,11 +206,6 @@ def _list(folder: str) -> list[str]:
     if not tf.io.gfile.isdir(folder):
         return []
     return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(folder))
-
-
-def _delete(folder: str) -> None:
-    if tf.io.gfile.isdir(folder):
-        tf.io.gfile.rmtree(folder)
 
 
 def _join(folder: str, name: str) -> str:

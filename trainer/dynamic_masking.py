@@ -10,11 +10,8 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
+from tfrecords_schema.features import KEPT_FRACTION, MASKED_FRACTION
 from vocab.special_tokens import FIRST_ORDINARY_ID, MASK_ID
-
-MASKED_FRACTION: Final = 0.8
-KEPT_FRACTION: Final = 0.1
-"""Of the chosen tokens; the rest become random ones (Devlin et al. 2019, section 3.1)."""
 
 Tensor = Any
 """A tf.Tensor; the stubs of TensorFlow do not know that its shape is static."""

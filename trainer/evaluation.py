@@ -4,8 +4,6 @@ Masks are those that the shards say, so figures of two models compare.
 """
 
 import math
-import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,15 +15,16 @@ from tqdm import tqdm
 from tfrecords_schema import features
 from tfrecords_schema.dataset_info import FILE_NAME, DatasetInfo
 from trainer.batch import Batch
+from trainer.damage import naming_damage
 from trainer.data import make_held_out_datasets, unpack_word_starts
 from trainer.model import MaskedLanguageModel
 from trainer.scores import Evaluation, Score, score_batch
-from trainer.shards import Dataset, Shard, find_damage, open_dataset
+from trainer.shards import HELD_OUT_NAMES, Dataset, open_dataset
 from trainer.step import score_sequences
 from trainer.trained_model import TrainedModel
 from vocab.vocab_file import digest_vocab
 
-SPLITS: Final = ("held_out", "test")
+SPLITS: Final = tuple(HELD_OUT_NAMES)
 
 
 def evaluate(
@@ -98,22 +97,10 @@ def _read_info(folder: str) -> DatasetInfo:
 
 
 def _open(folder: str, info: DatasetInfo, length: int, split: str) -> Dataset:
-    """Returns the shards of one length, with those of the split in place of the held-out ones."""
-    dataset = open_dataset(folder, length, info.vocab_size)
-    if split == "test":
-        dataset = dataset._replace(held_out=_find_test_shards(folder, info, length))
+    dataset = open_dataset(folder, length, info.vocab_size, held_out_split=split)
     if not dataset.held_out:
         raise ValueError(f"{folder}: has no {split} sequences of length {length}")
     return dataset
-
-
-def _find_test_shards(folder: str, info: DatasetInfo, length: int) -> dict[str, tuple[Shard, ...]]:
-    found: defaultdict[str, list[Shard]] = defaultdict(list)
-    for name, records in sorted(info.records.items()):
-        match = re.fullmatch(rf"{length}/test-(\w+)-\d+-of-\d+\.tfrecord", name)
-        if match and records:
-            found[match[1]].append(Shard(f"{folder}/{name}", records))
-    return {corpus: tuple(shards) for corpus, shards in found.items()}
 
 
 def _count_records(dataset: Dataset, sequences: int) -> list[int]:
@@ -127,15 +114,11 @@ def _read_batches(
 ) -> Iterator[tuple[str, Batch, npt.NDArray[np.int64]]]:
     """Yields corpus, batch and units, as `score_batch` takes them."""
     batch_size = min(batch_size, max(_count_records(dataset, sequences)))
-    try:
+    with naming_damage([dataset._replace(copies=())]):
         for corpus, batches in make_held_out_datasets(dataset, batch_size, sequences).items():
             units = _read_units(dataset, corpus, batch_size, sequences)
             for batch, units_of_batch in zip(batches, units, strict=True):
                 yield corpus, batch, units_of_batch
-    except (tf.errors.DataLossError, tf.errors.FailedPreconditionError) as error:
-        if damage := find_damage(dataset._replace(copies=())):
-            raise ValueError(f"{damage}; make the data again, or copy it again") from error
-        raise
 
 
 def _read_units(

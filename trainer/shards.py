@@ -13,10 +13,12 @@ from tfrecords_schema.dataset_info import DatasetInfo
 
 _VOCAB: Final = "vocab.txt"
 _SHARD_NAME: Final = re.compile(
-    r"(?P<length>\d+)/(?:train-(?P<copy>\d+)|eval-(?P<corpus>\w+)|test-\w+)"
+    r"(?P<length>\d+)/(?:train-(?P<copy>\d+)|(?P<split>eval|test)-(?P<corpus>\w+))"
     r"-(?P<ordinal>\d+)-of-\d+\.tfrecord"
 )
 _OUR_FOLDERS: Final = set(map(str, features.SEQ_LENGTHS))
+HELD_OUT_NAMES: Final = {"held_out": "eval", "test": "test"}
+"""How files of the splits that are not trained on are called."""
 _FOREIGN_SUFFIXES: Final = (".tfrecord", ".tfrecords")
 _RECORD_HEADER: Final = struct.Struct("<QI")
 _RECORD_FOOTER_BYTES: Final = 4
@@ -38,7 +40,7 @@ class Dataset(NamedTuple):
       max_predictions_per_seq: P, most masked tokens of one sequence.
       masked_lm_prob: share of the tokens that is masked, a fraction of 1; 0 where unknown.
       copies: training shards of each static masking.
-      held_out: shards of held-out sequences, by corpus.
+      held_out: shards of held-out sequences, or of another split if asked for, by corpus.
       has_word_starts: whether records say where words begin, as dynamic masking needs.
     """
 
@@ -52,7 +54,12 @@ class Dataset(NamedTuple):
 
 
 def open_dataset(
-    folder: str, max_seq_length: int, vocab_size: int, max_predictions_per_seq: int | None = None
+    folder: str,
+    max_seq_length: int,
+    vocab_size: int,
+    max_predictions_per_seq: int | None = None,
+    *,
+    held_out_split: str = "held_out",
 ) -> Dataset:
     """Finds the shards of one sequence length and checks that a model can be trained on them.
 
@@ -62,6 +69,7 @@ def open_dataset(
       max_seq_length: L.
       vocab_size: entries of the model's vocabulary.
       max_predictions_per_seq: P; by default that of the pipeline, else L / 2.
+      held_out_split: of `HELD_OUT_NAMES`, what is taken for held-out sequences.
 
     Raises:
       FileNotFoundError: the folder, or a file that belongs to it, is missing.
@@ -70,7 +78,7 @@ def open_dataset(
     folder = folder.rstrip("/")
     names = set(_list_sizes(folder))
     if dataset_info.FILE_NAME in names:
-        dataset = _open_ours(folder, names, max_seq_length, vocab_size)
+        dataset = _open_ours(folder, names, max_seq_length, vocab_size, held_out_split)
     elif not names & _OUR_FOLDERS and any(name.endswith(_FOREIGN_SUFFIXES) for name in names):
         dataset = _open_foreign(folder, sorted(names), max_seq_length)
     else:
@@ -119,7 +127,9 @@ def _explain_missing_info(folder: str, names: set[str]) -> str:
 # --- Shards of the pipeline ---
 
 
-def _open_ours(folder: str, names: set[str], max_seq_length: int, vocab_size: int) -> Dataset:
+def _open_ours(
+    folder: str, names: set[str], max_seq_length: int, vocab_size: int, held_out_split: str
+) -> Dataset:
     info_path = f"{folder}/{dataset_info.FILE_NAME}"
     info = DatasetInfo.from_json(_read(info_path).decode(), info_path)
     lengths = sorted(info.max_predictions_per_seq)
@@ -139,7 +149,7 @@ def _open_ours(folder: str, names: set[str], max_seq_length: int, vocab_size: in
     for match, shard in _shards_of(info, folder, max_seq_length, sizes):
         if match["copy"]:
             copies[int(match["copy"])].append(shard)
-        elif match["corpus"]:
+        elif match["split"] == HELD_OUT_NAMES[held_out_split]:
             held_out[match["corpus"]].append(shard)
     return Dataset(
         folder=folder,

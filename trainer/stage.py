@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -80,6 +80,11 @@ class StageTrainer:
             jit_compile=self.config.jit_compile,
         )
         batches = iter(self._distribute(stage, dataset, position.data_position))
+        corpora = make_held_out_datasets(
+            dataset,
+            stage.micro_batch_size * self.strategy.num_replicas_in_sync,
+            self.config.held_out_sequences,
+        )
         held_out = HeldOutStep(self.model, self.strategy, jit_compile=self.config.jit_compile)
         with contextlib.closing(self._make_progress(stage, position)) as progress:
             while position.step < stage.optimizer_steps:
@@ -87,7 +92,7 @@ class StageTrainer:
                 position = self._log_steps(position, metrics, stage, progress)
                 is_last = position.step == stage.optimizer_steps
                 if is_last or position.step % self.config.held_out_steps == 0:
-                    loss = self._look_at_held_out(held_out, dataset, position, progress)
+                    loss = self._look_at_held_out(held_out, corpora, position, progress)
                     position = dataclasses.replace(position, held_out_loss=loss)
                 is_due = position.step % self.config.save_steps == 0
                 if is_last or is_due or position.held_out_loss is not None or self.received:
@@ -138,6 +143,7 @@ class StageTrainer:
     ) -> Position:
         """Takes in what steps gave; returns the position behind them."""
         step, unlogged = position.step, [*position.unlogged]
+        logged = len(self.log.lines)
         figures = [[float(n) for n in pair] for pair in zip(*metrics, strict=True)]
         for loss, accuracy in figures:
             step += 1
@@ -152,6 +158,8 @@ class StageTrainer:
                 rate = learning_rate_at(stage, step - 1)
                 self._log(position, step, TRAIN, (means[0], means[1], rate), progress)
                 unlogged = []
+        if len(self.log.lines) > logged:
+            self.log.save()
         progress.advance(len(figures), *figures[-1])
         return dataclasses.replace(
             position,
@@ -162,13 +170,15 @@ class StageTrainer:
         )
 
     def _look_at_held_out(
-        self, held_out: HeldOutStep, dataset: Dataset, position: Position, progress: Progress
+        self,
+        held_out: HeldOutStep,
+        corpora: Mapping[str, Any],
+        position: Position,
+        progress: Progress,
     ) -> float | None:
         """Logs loss and accuracy of each corpus; returns the loss over all their sequences."""
         stage = self.config.stages[position.stage - 1]
         rate = learning_rate_at(stage, position.step - 1)
-        batch_size = stage.micro_batch_size * self.strategy.num_replicas_in_sync
-        corpora = make_held_out_datasets(dataset, batch_size, self.config.held_out_sequences)
         all_losses, all_sequences = 0.0, 0
         for corpus, batches in corpora.items():
             sums = [[float(n) for n in held_out.run(batch)] for batch in batches]
@@ -178,6 +188,7 @@ class StageTrainer:
             figures = (losses / sequences, accuracies / sequences, rate)
             self._log(position, position.step, corpus, figures, progress)
             all_losses, all_sequences = all_losses + losses, all_sequences + sequences
+        self.log.save()
         return all_losses / all_sequences if all_sequences else None
 
     def _log(
@@ -190,7 +201,6 @@ class StageTrainer:
     ) -> None:
         line = LogLine(position.stage, position.max_seq_length, step, data, *figures)
         self.log.add(line)
-        self.log.save()
         progress.show(line)
 
     def _save(self, position: Position, optimizer: Any) -> Checkpoint:

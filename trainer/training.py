@@ -15,11 +15,13 @@ import tensorflow as tf
 from trainer import devices, guard_rails
 from trainer.checkpoints import Checkpoint, CheckpointStore
 from trainer.config import TrainingConfig
+from trainer.damage import naming_damage
 from trainer.identity import identify, refuse_other_run
 from trainer.model import build_model
-from trainer.shards import Dataset, find_damage, open_dataset
+from trainer.shards import Dataset, open_dataset
 from trainer.stage import StageTrainer
 from trainer.train_log import TrainLog
+from vocab.vocab_file import parse_vocab
 
 _EXIT_CODES: Final[dict[int, int]] = {signal.SIGTERM: 0, signal.SIGINT: 130}
 """Of runs that save and end because of these signals."""
@@ -148,11 +150,7 @@ def _write_beginnings(config: TrainingConfig, options: RunOptions) -> None:
     if options.vocab or tf.io.gfile.exists(vocab):
         with tf.io.gfile.GFile(vocab, "rb") as file:
             content = file.read()
-        entries = content.rstrip(b"\n").count(b"\n") + 1
-        if entries != config.model.vocab_size:
-            raise ValueError(
-                f"{vocab}: has {entries:,} entries, the model {config.model.vocab_size:,}"
-            )
+        parse_vocab(content, vocab, config.model.vocab_size)
         with tf.io.gfile.GFile(f"{output}/vocab.txt", "wb") as file:
             file.write(content)
 
@@ -203,12 +201,8 @@ def _saving_on_signals() -> Generator[list[int]]:
 def _explaining(datasets: Mapping[int, Dataset]) -> Generator[None]:
     """Says what TensorFlow's errors mean that data or a small device lead to."""
     try:
-        yield
-    except (tf.errors.DataLossError, tf.errors.FailedPreconditionError) as error:
-        for dataset in datasets.values():
-            if damage := find_damage(dataset):
-                raise ValueError(f"{damage}; make the data again, or copy it again") from error
-        raise
+        with naming_damage(datasets.values()):
+            yield
     except tf.errors.InvalidArgumentError as error:
         if found := _RECORD_ERROR.search(error.message):
             raise ValueError(found[1]) from error
