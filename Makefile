@@ -33,10 +33,10 @@ demo: $(INSTALLED)
 	$(BIN)/python -m pipeline --input_dir='$(CORPUS)' --output_dir='$(OUTPUT)' $(if $(filter demo,$(OUTPUT)),--overwrite)
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 # Without CORPUS, a larger corpus is made of the bundled one, which is too small to measure.
 bench: $(INSTALLED)

@@ -31,6 +31,7 @@ DEV = [
     "pyright[nodejs]>=1.1.400,<2",
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",
+    "pytest-xdist>=3.6,<4",
     "ruff>=0.14,<1",
     "transformers>=5,<6",
     *SCRIPT,

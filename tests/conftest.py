@@ -7,8 +7,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pipeline import progress
+
+# How long an example takes says more of the machine than of the project.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 BUNDLED = Path(__file__).parent / "data" / "nlp_chinese_corpus"
 

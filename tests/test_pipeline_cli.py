@@ -583,7 +583,9 @@ def test_report_makes_the_same_page_again_and_prints_its_path(capsys, bundled_ru
 
 
 @pytest.mark.slow
-def test_inspect_shows_rejections_edits_documents_and_an_overview(capsys, bundled_run):
+def test_inspect_shows_rejections_edits_documents_and_an_overview(capsys, bundled_run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+
     def inspect(*flags):
         assert main(["inspect", bundled_run, *flags]) == 0
         return capsys.readouterr().out
