@@ -32,15 +32,15 @@ class ReferenceTrainer:
     """
 
     def __init__(self, config: ModelConfig, stage: StageConfig, paths: Sequence[str]) -> None:
-        model = _make_train_model(config)
-        model.compile(
+        self.model = _make_train_model(config)
+        self.model.compile(
             loss={
                 "mlm_loss": lambda _, loss: loss,
                 "mlm_acc": lambda _, accuracy: tf.stop_gradient(accuracy),
             },
             optimizer=make_optimizer(OptimizerConfig(), stage),
         )
-        self._take_step = model.make_train_function()
+        self._take_step = self.model.make_train_function()
         dataset = make_dataset(paths, stage.max_seq_length, stage.global_batch_size)
         self._batches = iter(dataset.prefetch(tf.data.AUTOTUNE))
 

@@ -7,7 +7,8 @@ import numpy as np
 from tfrecords_schema.dataset_info import DatasetInfo
 from tfrecords_schema.examples import encode_examples
 from tfrecords_schema.framing import frame_records
-from vocab.special_tokens import CLS_ID, FIRST_ORDINARY_ID, SEP_ID
+from vocab.special_tokens import CLS_ID, FIRST_ORDINARY_ID, SEP_ID, SPECIAL_TOKENS
+from vocab.vocab_file import format_vocab
 
 LENGTH = 16
 P = 4
@@ -68,7 +69,8 @@ def make_tfrecords(folder, copies, held_out=(), **changed):
             shards[name] = (HELD_OUT_COPY, shard, count)
     for name, (copy, shard, count) in shards.items():
         write_shard(folder / name, *sequences(copy, shard, count))
-    vocab = b"".join(b"%d\n" % token for token in range(VOCAB_SIZE))
+    ordinary = (chr(ord("一") + number) for number in range(VOCAB_SIZE - FIRST_ORDINARY_ID))
+    vocab = format_vocab([*SPECIAL_TOKENS, *ordinary])
     (folder / "vocab.txt").write_bytes(vocab)
     fields = {
         "max_predictions_per_seq": {LENGTH: P},

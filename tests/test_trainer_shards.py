@@ -152,7 +152,7 @@ def test_other_vocab_size_is_refused(folder):
 
 def test_other_vocab_of_the_same_size_is_refused(tmp_path, folder):
     path = tmp_path / "vocab.txt"
-    path.write_bytes(path.read_bytes().replace(b"305", b"x"))
+    path.write_text(path.read_text("utf-8").replace("仇", "龍"), "utf-8")
     message = f"{folder}/vocab.txt: not the vocabulary that the shards were made with"
     with pytest.raises(ValueError, match=message):
         open_made(folder)

@@ -1,4 +1,4 @@
-"""Training on several devices is training on one: on two virtual CPUs, in a process of their own."""
+"""Training on several devices is training on one; on two virtual CPUs, in their own process."""
 
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
