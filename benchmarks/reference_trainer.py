@@ -34,10 +34,7 @@ class ReferenceTrainer:
     def __init__(self, config: ModelConfig, stage: StageConfig, paths: Sequence[str]) -> None:
         self.model = _make_train_model(config)
         self.model.compile(
-            loss={
-                "mlm_loss": lambda _, loss: loss,
-                "mlm_acc": lambda _, accuracy: tf.stop_gradient(accuracy),
-            },
+            loss={"mlm_loss": _pass_on, "mlm_acc": _pass_on_without_gradient},
             optimizer=make_optimizer(OptimizerConfig(), stage),
         )
         self._take_step = self.model.make_train_function()
@@ -78,6 +75,14 @@ def make_dataset(paths: Sequence[str], max_seq_length: int, batch_size: int) -> 
         .shuffle(batch_size * _SHUFFLED_BATCHES)
         .batch(batch_size)
     )
+
+
+def _pass_on(_: Any, output: Any) -> Any:
+    return output
+
+
+def _pass_on_without_gradient(_: Any, output: Any) -> Any:
+    return tf.stop_gradient(output)
 
 
 def _make_train_model(config: ModelConfig) -> Any:
