@@ -149,6 +149,7 @@ def _make_parser() -> argparse.ArgumentParser:
     flag("--num_workers", type=int, default=_count_cores(), help="processes of a local run")
     flag("--seed", type=int, default=0, help="seeds the order of instances and the masks")
     flag("--segmenter", choices=("rjieba", "jieba"), default="rjieba", help="finds the words")
+    flag("--cased", action="store_true", help="keep case and accents, in vocabulary and instances")
     flag(
         "--dedup",
         choices=("near", "exact", "none"),
@@ -224,6 +225,7 @@ def _make_options(
             instances=InstancesConfig(
                 seed=arguments.seed,
                 segmenter=arguments.segmenter,
+                cased=arguments.cased,
                 dupe_factor=arguments.dupe_factor,
                 masked_lm_prob=arguments.masked_lm_prob,
             ),

@@ -105,7 +105,7 @@ class TokenizedBlocks(NamedTuple):
 def build_shard(shard: Shard, config: InstancesConfig, sources: Sources) -> ShardResult:
     """Makes one shard of the blocks that are dealt to it."""
     layout = sources.layout
-    tokenizer = load_tokenizer(layout.vocab, sources.vocab_sha256)
+    tokenizer = load_tokenizer(layout.vocab, sources.vocab_sha256, config.cased)
     manifest = load_manifest(layout.manifest, sources.manifest_sha256)
     blocks = deal_blocks(manifest.blocks, shard, config.seed)
     tokenized = tokenize_blocks(blocks, manifest.parts, config, layout, tokenizer)
@@ -319,7 +319,7 @@ def _count_tokens(stream: packing.TokenStream, packed: packing.Packing) -> Count
 
 
 @lru_cache(maxsize=1)
-def load_tokenizer(path: str, sha256: str) -> Tokenizer:
+def load_tokenizer(path: str, sha256: str, cased: bool) -> Tokenizer:
     """Reads a vocabulary once a process.
 
     Raises:
@@ -328,4 +328,4 @@ def load_tokenizer(path: str, sha256: str) -> Tokenizer:
     data = files.read_bytes(path)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise RunError(f"{path}: has changed since the run began; start again")
-    return Tokenizer(parse_vocab(data, path))
+    return Tokenizer(parse_vocab(data, path), cased)

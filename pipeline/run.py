@@ -187,7 +187,7 @@ class _Run:
         """Deletes what is stale; what is left was made with what `_made_with` then says."""
         options, layout = self._options, self._layout
         if options.overwrite:
-            found = self._overwrite(state.VOCAB if inputs is None else state.SPLIT)
+            found = self._overwrite(state.COUNT if inputs is None else state.SPLIT)
         else:
             found = state.read_state(layout, makes_documents=inputs is not None)
             _check_vocab(self._given_vocab, found, options, layout)
@@ -305,13 +305,14 @@ class _Run:
     def _make_vocab(self, manifest: Manifest, manifest_sha256: str) -> bytes:
         """Returns the vocabulary: the given one, the one learned before, or a new one."""
         layout, given = self._layout, self._given_vocab
-        learned_from = None if given else manifest_sha256
+        counts = state.describe_counts(self._options.instances, manifest_sha256)
+        learned_from = None if given else counts
         made_with = self._made_with.get(state.VOCAB, {})
         present = files.read_bytes(layout.vocab) if files.exists(layout.vocab) else None
         wanted = {"learned_from": learned_from, "sha256": _sha256(present or b"")}
         if present and made_with == wanted and given in (None, present):
             return present
-        vocab = given or self._learn_vocab(manifest)
+        vocab = given or self._learn_vocab(manifest, counts)
         # In this order a vocabulary never lies there that the state does not know.
         if present != vocab:
             files.delete(layout.vocab)
@@ -320,18 +321,19 @@ class _Run:
         files.write_bytes(layout.vocab, vocab)
         return vocab
 
-    def _learn_vocab(self, manifest: Manifest) -> bytes:
-        layout = self._layout
+    def _learn_vocab(self, manifest: Manifest, counts: dict[str, Any]) -> bytes:
+        layout, cased = self._layout, self._options.instances.cased
+        self._adopt({state.COUNT: counts})
         parts = plan_counting(manifest)
         self._run_graph(
             lambda graph, pipeline, local: graph.build_counting_graph(
-                pipeline, parts, layout, local
+                pipeline, parts, cased, layout, local
             )
         )
         progress.stop()
         progress.announce(f"vocabulary: learning {VOCAB_SIZE:,} entries")
-        counts = TokenCounts.from_bytes(files.read_bytes(layout.token_counts))
-        return format_vocab(select_tokens(counts, learn_pieces))
+        counted = TokenCounts.from_bytes(files.read_bytes(layout.token_counts))
+        return format_vocab(select_tokens(counted, learn_pieces))
 
 
 # --- Checks before anything is read or deleted ---
@@ -498,7 +500,7 @@ def _describe_dataset(
         records=results["records"],
         vocab_size=len(tokens),
         vocab_sha256=_sha256(vocab),
-        tokenizer=Tokenizer(tokens).recipe,
+        tokenizer=Tokenizer(tokens, config.cased).recipe,
         config=shaped_by,
         config_digest=configs.digest(shaped_by),
         statistics=results["statistics"],

@@ -18,9 +18,9 @@ from pipeline.errors import UsageError
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 from pipeline.records import InputFile
-from pipeline.state import CLEAN, FINISH, SHARDS, SPLIT, VOCAB
+from pipeline.state import CLEAN, COUNT, FINISH, SHARDS, SPLIT
 
-ORDER = (SPLIT, CLEAN, FINISH, VOCAB, SHARDS)
+ORDER = (SPLIT, CLEAN, FINISH, COUNT, SHARDS)
 
 
 @pytest.fixture
@@ -324,7 +324,7 @@ MADE = {
             for stage in ("copies", "candidates", "verify", "near", "repeats", "finish")
         ),
     ],
-    VOCAB: [
+    COUNT: [
         "work/token_counts.json.zst",
         "work/words/part-00000-of-00001.words",
         "work/done/count/00000.done.json",

@@ -77,6 +77,21 @@ def test_learn_has_13686_entries_by_default(documents, output, capsys):
     assert capsys.readouterr().out.startswith(f"{output}: 13,686 entries, sha256 ")
 
 
+def test_learn_and_report_cased_keep_case(write_documents, output, capsys):
+    folder = write_documents("a.jsonl.zst", document("a", "Playing with MAIL，playing Playing É"))
+    common = f"--documents={folder}", "--cased"
+    assert cli.main(["learn", *common, f"--output={output}", "--size=320"]) == 0
+    tokens = parse_vocab(output.read_bytes(), "vocab.txt", 320)
+    assert {"Playing", "MAIL", "É"} <= set(tokens)
+    capsys.readouterr()
+    assert cli.main(["report", *common, f"--vocab={output}"]) == 0
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row == ["wiki", "train", "1", "1", "31", "100.0000%", "0", "0.0000%", "0.2258", "1.0000"]
+    assert cli.main(["report", common[0], f"--vocab={output}"]) == 0
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row[5:7] == ["100.0000%", "0"] and float(row[-1]) > 1
+
+
 def test_learn_same_documents_in_other_files_give_the_same_bytes(
     documents, write_documents, output
 ):
@@ -276,8 +291,8 @@ def test_wrong_usage_ends_with_2_and_shows_the_usage(arguments, capsys):
     ("arguments", "options"),
     [
         (["--help"], ["learn", "derive", "report"]),
-        (["report", "--help"], ["--documents", "--vocab", "--against", "--output"]),
-        (["learn", "--help"], ["--documents", "--size", "13686", "--output"]),
+        (["report", "--help"], ["--documents", "--vocab", "--against", "--cased", "--output"]),
+        (["learn", "--help"], ["--documents", "--size", "13686", "--cased", "--output"]),
         (["derive", "--help"], ["--bert_vocab", "--output"]),
     ],
 )

@@ -29,9 +29,6 @@ _LISTED: Final = 10
 _SPLITS: Final = 64
 """Splits that are tried, one more than this."""
 
-_LETTERS_AND_DIGITS: Final = 2 * 36
-"""Of lower-case ASCII, with and without `##`."""
-
 PieceLearner = Callable[[Mapping[str, int], int], list[str]]
 
 
@@ -161,7 +158,8 @@ def _learn_new_pieces(
     learn_pieces: PieceLearner, words: Mapping[str, int], places: int, known: Collection[str]
 ) -> list[str]:
     """Learns pieces for some places; letters and digits, known anyhow, take none of them."""
-    learned = learn_pieces(words, places + _LETTERS_AND_DIGITS)
+    letters_and_digits = 2 * len(set("".join(words)))
+    learned = learn_pieces(words, places + letters_and_digits)
     return [piece for piece in dict.fromkeys(learned) if piece not in known][:places]
 
 

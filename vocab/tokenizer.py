@@ -94,6 +94,9 @@ class Tokenizer:
     """Turns text into the ids of a vocabulary.
 
     Equal to bert4keras 0.9.9's `Tokenizer(vocab, do_lower_case=not cased)` without [CLS] and [SEP].
+
+    Attributes:
+      cased: whether case and accents are kept.
     """
 
     def __init__(self, tokens: Sequence[str], cased: bool = False) -> None:
@@ -103,7 +106,7 @@ class Tokenizer:
           tokens: the entries of vocab.txt in order, as `vocab_file.parse_vocab` returns them.
           cased: keeps case and accents, as BERT's cased models do.
         """
-        self._cased = cased
+        self.cased = cased
         self._ids = {token: token_id for token_id, token in enumerate(tokens)}
         self._first_pieces = _Pieces.of(self._ids)
         self._next_pieces = _Pieces.of(
@@ -130,8 +133,8 @@ class Tokenizer:
         """How text becomes ids, for dataset_info.json."""
         return {
             "kind": "BERT WordPiece",
-            "do_lower_case": not self._cased,
-            "strip_accents": not self._cased,
+            "do_lower_case": not self.cased,
+            "strip_accents": not self.cased,
             "max_word_chars": MAX_WORD_CHARS,
         }
 
@@ -172,7 +175,7 @@ class Tokenizer:
         """
         text = self._spelling.join(np.asarray(ids, np.int64))
         # Puts Hangul syllables together again.
-        return text if self._cased else unicodedata.normalize("NFC", text)
+        return text if self.cased else unicodedata.normalize("NFC", text)
 
     def tokenize(self, text: str, word_lengths: npt.NDArray[np.integer]) -> Tokens:
         """Tokenizes a text that a segmenter has cut into words.
@@ -185,7 +188,7 @@ class Tokenizer:
           The tokens. A token begins a word where the words of it and of the token before differ,
           unless it is a piece that continues (`##`).
         """
-        if not self._cased and basic_tokens.CAPITAL_SIGMA in text:
+        if not self.cased and basic_tokens.CAPITAL_SIGMA in text:
             text = basic_tokens.settle_final_sigma(text)
         ids_of_chars = self._look_up_chars(basic_tokens.encode_codes(text))
         is_space = ids_of_chars == _SPACE
@@ -210,7 +213,7 @@ class Tokenizer:
         return found
 
     def _classify(self, code: int) -> int:
-        kind, folded = basic_tokens.classify(code, self._cased)
+        kind, folded = basic_tokens.classify(code, self.cased)
         if kind == Kind.SINGLE:
             return self._ids.get(folded, UNK_ID)
         return {Kind.SPACE: _SPACE, Kind.LETTER: _LETTER, Kind.DROP: _INTRICATE}[kind]
@@ -227,7 +230,7 @@ class Tokenizer:
         numbers: list[int] = np.unique(with_some).tolist()
         for number in numbers:
             stretch = stretches[number]
-            left = basic_tokens.split_basic_tokens(stretch, self._cased).positions
+            left = basic_tokens.split_basic_tokens(stretch, self.cased).positions
             dropped.append(starts[number] + np.setdiff1d(np.arange(len(stretch)), left))
         return np.concatenate(dropped)
 
@@ -256,10 +259,10 @@ class Tokenizer:
 
     def _split_stretch(self, stretch: str) -> tuple[int, ...]:
         """Cuts a stretch of letters into pieces, each coded as place, continuation and id."""
-        word = basic_tokens.fold_letters(stretch, self._cased)
+        word = basic_tokens.fold_letters(stretch, self.cased)
         if word is not None:
             return self._split_word(word, range(len(word)))
-        basic = basic_tokens.split_basic_tokens(stretch, self._cased)
+        basic = basic_tokens.split_basic_tokens(stretch, self.cased)
         folded = basic_tokens.decode_codes(basic.codes)
         # Marks in canonical order may come before characters that stand before them.
         places = np.maximum.accumulate(basic.positions).tolist()
