@@ -1,4 +1,3 @@
-import importlib.util
 import json
 
 import pytest
@@ -142,14 +141,6 @@ def test_learn_file_that_is_not_zstd_fails_and_names_it(documents, output, capsy
     bad.write_bytes(b"plain text\n")
     assert cli.main(["learn", f"--documents={documents}", f"--output={output}"]) == 1
     assert str(bad) in error_of(capsys)
-
-
-def test_learn_without_tensorflow_text_fails_before_looking_for_documents(
-    monkeypatch, tmp_path, output, capsys
-):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None)
-    assert cli.main(["learn", f"--documents={tmp_path / 'missing'}", f"--output={output}"]) == 2
-    assert error_of(capsys).startswith("learning a vocabulary needs tensorflow-text; install it")
 
 
 def test_derive_writes_the_entries_that_can_be_emitted(monkeypatch, tmp_path, output, capsys):
