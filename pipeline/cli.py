@@ -80,9 +80,10 @@ def _main(argv: Sequence[str] | None) -> int:
     if facts.manifest.skipped:
         print(f"\n{table.format_skipped(facts.manifest.skipped)}")
     print(f"\nDocuments: {options.output_dir}/documents, rejections: {options.output_dir}/rejected")
-    if facts.dataset_info:
+    if facts.dataset_info and facts.vocabulary:
         print(f"\n{table.format_shards(facts.dataset_info)}")
-        print(f"\nShards, vocabulary and dataset_info.json: {options.output_dir}/tfrecords")
+        print(f"\n{table.format_vocabulary(facts.vocabulary, facts.accounts)}")
+        print(f"Shards, vocabulary and dataset_info.json: {options.output_dir}/tfrecords")
     print(f"What became of every character: {options.output_dir}/report.html, ledger.json")
     return 0
 
@@ -95,7 +96,8 @@ def _show(command: str, arguments: argparse.Namespace) -> int:
 
     layout = Layout(arguments.output_dir.rstrip("/"))
     if command == _REPORT:
-        print(write_report(layout))
+        write_report(layout)
+        print(layout.report)
         return 0
     asked = {name: getattr(arguments, name) for name in ("reason", "rule", "doc_id", "limit")}
     width = max(_MIN_WIDTH, shutil.get_terminal_size((120, 24)).columns)

@@ -18,7 +18,7 @@ from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.errors import RunError, UsageError
 from pipeline.run import RunOptions, run
 from vocab.counting import TokenCounts
-from vocab.selection import select_tokens
+from vocab.selection import select, select_tokens
 from vocab.vocab_file import format_vocab
 
 pytestmark = pytest.mark.slow
@@ -380,9 +380,9 @@ def test_learned_vocabulary_is_kept_when_only_the_seed_changes(options, monkeypa
 
     def learn(counts, pieces):
         learned.append(counts)
-        return select_tokens(counts, lambda words, size: [])
+        return select(counts, lambda words, size: [])
 
-    monkeypatch.setattr("pipeline.run.select_tokens", learn)
+    monkeypatch.setattr("pipeline.run.select", learn)
     without = {"vocab": None}
     run(RunOptions(**vars(options) | without))
     changed = InstancesConfig(shard_text_bytes=40_000, seed=7)
@@ -552,7 +552,7 @@ def test_damaged_documents_are_told(options):
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"format_version": 2, "made_with": {}}, "was made in format 2; this is 4"),
+        ({"format_version": 2, "made_with": {}}, "was made in format 2; this is 5"),
         ({"started": "2019"}, "was made in format None; this is 4"),
         (None, "holds outputs, but no"),
     ],

@@ -51,6 +51,22 @@ class Selection(NamedTuple):
     filling: int
 
 
+class Border(NamedTuple):
+    """Which candidates of one kind just were admitted to a vocabulary, and which not.
+
+    Attributes:
+      kind: what they are.
+      admitted: how many are in it.
+      last: the last of these, best first.
+      left_out: the first of the others.
+    """
+
+    kind: str
+    admitted: int
+    last: list[str]
+    left_out: list[str]
+
+
 def select_tokens(
     counts: TokenCounts, learn_pieces: PieceLearner, size: int = VOCAB_SIZE
 ) -> list[str]:
@@ -101,19 +117,30 @@ def select(counts: TokenCounts, learn_pieces: PieceLearner, size: int = VOCAB_SI
     return Selection(tokens, characters, pieces, len(admitted), places, filled)
 
 
-def describe_borders(selection: Selection) -> str:
-    """Returns lines that say what was admitted last, and left out first."""
-    lines = ""
-    for name, candidates, admitted in (
-        ("characters", selection.characters, selection.characters_admitted),
-        ("word pieces", selection.pieces, selection.pieces_admitted),
-    ):
-        last, first = candidates[max(0, admitted - _LISTED) : admitted], candidates[admitted:]
-        lines += (
-            f"{admitted:,} {name}; last admitted: {' '.join(last) or 'none'}; "
-            f"first left out: {' '.join(first[:_LISTED]) or 'none'}\n"
+def find_borders(selection: Selection) -> list[Border]:
+    """Returns what was admitted last, and left out first."""
+    return [
+        Border(
+            *(kind, admitted, candidates[max(0, admitted - _LISTED) : admitted]),
+            candidates[admitted:][:_LISTED],
         )
-    return lines + f"{selection.filling:,} Chinese characters to fill up\n"
+        for kind, candidates, admitted in (
+            ("characters", selection.characters, selection.characters_admitted),
+            ("word pieces", selection.pieces, selection.pieces_admitted),
+            ("Chinese characters to fill up", [], selection.filling),
+        )
+    ]
+
+
+def describe_borders(selection: Selection) -> str:
+    """Returns them as lines for a terminal."""
+    *borders, filling = find_borders(selection)
+    lines = [
+        f"{border.admitted:,} {border.kind}; last admitted: {' '.join(border.last) or 'none'}; "
+        f"first left out: {' '.join(border.left_out) or 'none'}\n"
+        for border in borders
+    ]
+    return "".join([*lines, f"{filling.admitted:,} {filling.kind}\n"])
 
 
 def choose_places(
