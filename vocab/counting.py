@@ -76,11 +76,12 @@ def count_tokens(documents: Sequence[str], cased: bool = False) -> TokenCounts:
         text = settle_final_sigma(text)
     lengths = np.array([len(document) + 1 for document in documents], np.int64)
     owners = np.repeat(np.arange(len(documents)), lengths)[: len(text)]
-    kinds, folded = _tables[cased].look_up(encode_codes(text))
+    codes = encode_codes(text)
+    kinds, folded = _tables[cased].look_up(codes)
     counts = TokenCounts.empty()
     is_single = kinds == Kind.SINGLE
     _count_singles(folded[is_single], owners[is_single], counts)
-    starts, stretches = find_stretches(text, (kinds == Kind.LETTER) | (kinds == Kind.DROP))
+    starts, stretches = find_stretches(codes, (kinds == Kind.LETTER) | (kinds == Kind.DROP))
     _count_stretches(stretches, owners[starts].tolist(), cased, counts)
     return counts
 
