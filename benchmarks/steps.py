@@ -128,7 +128,7 @@ def measure_steps(
     # Dictionary and tables are there from now on.
     load_segmenter(config.segmenter)("今天下雨")
     Cleaner("plain", documents).clean(["今天下雨"])
-    tokenizer = Tokenizer(parse_vocab(vocab, "vocab.txt"))
+    tokenizer = Tokenizer(parse_vocab(vocab, "vocab.txt"), config.cased)
     layout, clock = Layout(output_dir), Clock((*STEPS, _BARE))
     with _charged_to(clock):
         made = _make_documents(input_dir, layout, documents)

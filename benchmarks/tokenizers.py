@@ -1,14 +1,15 @@
 """The ids of `vocab.Tokenizer` beside those of other tokenizers, over documents of the pipeline.
 
-`python -m benchmarks.tokenizers DOCUMENTS VOCAB` says for each of the others on how many documents
-the ids differ, and why. Needs `pip install '.[train,dev]'` and bert4keras.
+`python -m benchmarks.tokenizers DOCUMENTS VOCAB` says of ours whether documents come back from
+their ids, and what tokenizing costs beside segmenting; and for each of the others on how many
+documents the ids differ, and why. Needs `pip install '.[train,dev]'` and bert4keras.
 """
 
 import argparse
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from itertools import repeat
@@ -19,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.tokenizing import check_round_trip, measure_cost
 from benchmarks.usual_recipe import load_tokenizers
 from pipeline.blocks import read_rows
 from vocab.basic_tokens import split_basic_tokens
@@ -189,11 +191,15 @@ def find_reasons(text: str, odd: set[str], ours: Tokenizer, peer: Peer) -> set[s
 def compare_file(path: str, vocab: str, name: str, cased: bool) -> Comparison:
     """Compares over one documents file."""
     ours, peer = _load(vocab, name, cased)
-    texts = [row["text"] for row in read_rows(path)]
+    texts = list(_read_texts([path]))
     total = Comparison(0, 0, 0, Counter(), 0.0, 0.0)
     for start in range(0, len(texts), _BATCH_DOCUMENTS):
         total += compare(texts[start : start + _BATCH_DOCUMENTS], ours, peer)
     return total
+
+
+def _read_texts(paths: Iterable[str]) -> Iterator[str]:
+    return (row["text"] for path in paths for row in read_rows(path))
 
 
 @lru_cache(maxsize=1)
@@ -236,6 +242,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     paths = sorted(map(str, Path(args.documents).glob("*.jsonl.zst")))[:: args.every]
     if not paths:
         parser.error(f"{args.documents} has no *.jsonl.zst")
+    tokens = parse_vocab(Path(args.vocab).read_bytes(), args.vocab)
+    print(check_round_trip(_read_texts(paths), Tokenizer(tokens, args.cased)))
+    print(measure_cost(_read_texts(paths), tokens, args.cased))
     with ProcessPoolExecutor(args.processes, get_context("spawn")) as pool:
         for name in names:
             rest = repeat(args.vocab), repeat(name), repeat(args.cased)

@@ -316,7 +316,11 @@ def _write(path: str, data: bytes) -> None:
 
 
 def build_counting_graph(
-    pipeline: beam.Pipeline, parts: Sequence[count.PartOfDocuments], layout: Layout, local: bool
+    pipeline: beam.Pipeline,
+    parts: Sequence[count.PartOfDocuments],
+    cased: bool,
+    layout: Layout,
+    local: bool,
 ) -> None:
     """Adds the graph that counts the characters and words of the training documents."""
     ranges = count.plan_word_ranges(parts)
@@ -325,7 +329,7 @@ def build_counting_graph(
     counted = (
         pipeline
         | "ListParts" >> beam.Create(parts)
-        | "CountParts" >> RunUnits(count.count_stage(layout), local)
+        | "CountParts" >> RunUnits(count.count_stage(layout, cased), local)
     )
     words = (
         counted

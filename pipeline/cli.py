@@ -80,9 +80,10 @@ def _main(argv: Sequence[str] | None) -> int:
     if facts.manifest.skipped:
         print(f"\n{table.format_skipped(facts.manifest.skipped)}")
     print(f"\nDocuments: {options.output_dir}/documents, rejections: {options.output_dir}/rejected")
-    if facts.dataset_info:
+    if facts.dataset_info and facts.vocabulary:
         print(f"\n{table.format_shards(facts.dataset_info)}")
-        print(f"\nShards, vocabulary and dataset_info.json: {options.output_dir}/tfrecords")
+        print(f"\n{table.format_vocabulary(facts.vocabulary, facts.accounts)}")
+        print(f"Shards, vocabulary and dataset_info.json: {options.output_dir}/tfrecords")
     print(f"What became of every character: {options.output_dir}/report.html, ledger.json")
     return 0
 
@@ -95,7 +96,8 @@ def _show(command: str, arguments: argparse.Namespace) -> int:
 
     layout = Layout(arguments.output_dir.rstrip("/"))
     if command == _REPORT:
-        print(write_report(layout))
+        write_report(layout)
+        print(layout.report)
         return 0
     asked = {name: getattr(arguments, name) for name in ("reason", "rule", "doc_id", "limit")}
     width = max(_MIN_WIDTH, shutil.get_terminal_size((120, 24)).columns)
@@ -149,6 +151,7 @@ def _make_parser() -> argparse.ArgumentParser:
     flag("--num_workers", type=int, default=_count_cores(), help="processes of a local run")
     flag("--seed", type=int, default=0, help="seeds the order of instances and the masks")
     flag("--segmenter", choices=("rjieba", "jieba"), default="rjieba", help="finds the words")
+    flag("--cased", action="store_true", help="keep case and accents, in vocabulary and instances")
     flag(
         "--dedup",
         choices=("near", "exact", "none"),
@@ -224,6 +227,7 @@ def _make_options(
             instances=InstancesConfig(
                 seed=arguments.seed,
                 segmenter=arguments.segmenter,
+                cased=arguments.cased,
                 dupe_factor=arguments.dupe_factor,
                 masked_lm_prob=arguments.masked_lm_prob,
             ),

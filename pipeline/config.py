@@ -85,6 +85,7 @@ class InstancesConfig:
       seed: seeds the order of blocks and instances and the masks.
       shard_text_bytes: UTF-8 bytes of text of one shard, about.
       segmenter: "rjieba" or "jieba".
+      cased: whether case and accents are kept, by the tokenizer and in a vocabulary to be learned.
       masked_lm_prob: share of the countable tokens of a sequence that is masked.
       dupe_factor: number of static maskings of the training sequences.
     """
@@ -92,6 +93,7 @@ class InstancesConfig:
     seed: int = 0
     shard_text_bytes: int = 32 << 20
     segmenter: str = "rjieba"
+    cased: bool = False
     masked_lm_prob: float = 0.15
     dupe_factor: int = 1
 

@@ -29,7 +29,7 @@ from pipeline.units import deal_blocks, seed_of
 from tfrecords_schema import features
 from tfrecords_schema.examples import encode_examples
 from tfrecords_schema.framing import frame_records
-from vocab.special_tokens import FIRST_ORDINARY_ID, MASK_ID, UNK_ID
+from vocab.special_tokens import FIRST_ORDINARY_ID, MASK_ID, SEP_ID, UNK_ID
 from vocab.tokenizer import Fates, Tokenizer
 from vocab.vocab_file import parse_vocab
 
@@ -94,18 +94,20 @@ class TokenizedBlocks(NamedTuple):
       ends: where in the stream the tokens of each block end, shape [B].
       blocks: where they came from.
       fates: what became of the characters of each block, without the line feeds between documents.
+      tokens: of the documents of each block, without the [SEP] between them.
     """
 
     stream: packing.TokenStream
     ends: list[int]
     blocks: list[Block]
     fates: list[Fates]
+    tokens: list[int]
 
 
 def build_shard(shard: Shard, config: InstancesConfig, sources: Sources) -> ShardResult:
     """Makes one shard of the blocks that are dealt to it."""
     layout = sources.layout
-    tokenizer = load_tokenizer(layout.vocab, sources.vocab_sha256)
+    tokenizer = load_tokenizer(layout.vocab, sources.vocab_sha256, config.cased)
     manifest = load_manifest(layout.manifest, sources.manifest_sha256)
     blocks = deal_blocks(manifest.blocks, shard, config.seed)
     tokenized = tokenize_blocks(blocks, manifest.parts, config, layout, tokenizer)
@@ -123,16 +125,19 @@ def tokenize_blocks(
     segment = load_segmenter(config.segmenter)
     fates: list[Fates] = []
     lengths: list[int] = []
+    tokens: list[int] = []
 
     def tokenize() -> Iterator[packing.TokenStream]:
         for texts in _read_texts(blocks, parts, layout):
             stream, of_block = segment_and_tokenize(texts, segment, tokenizer)
             fates.append(of_block)
             lengths.append(len(stream.ids))
+            tokens.append(int(np.count_nonzero(stream.ids != SEP_ID)))
             yield stream
 
     stream = packing.join_streams(tokenize())
-    return TokenizedBlocks(stream, packing.ends_in_joined(lengths), list(blocks), fates)
+    ends = packing.ends_in_joined(lengths)
+    return TokenizedBlocks(stream, ends, list(blocks), fates, tokens)
 
 
 def write_shard(
@@ -167,11 +172,14 @@ def write_shard(
 def _account_tokens(tokenized: TokenizedBlocks) -> Ledger:
     """Returns what the tokenizer made of the characters."""
     entries: Ledger = Counter()
-    for block, fates in zip(tokenized.blocks, tokenized.fates, strict=True):
+    for block, fates, tokens in zip(
+        tokenized.blocks, tokenized.fates, tokenized.tokens, strict=True
+    ):
         key = block.corpus, block.split
         entries[*key, ledger.WHITE_SPACE, ""] += fates.white_space
         entries[*key, ledger.DROPPED, ""] += fates.dropped
         entries[*key, ledger.UNKNOWN, ""] += fates.unknown
+        entries[*key, ledger.TOKENS, ""] += tokens
     return entries
 
 
@@ -319,7 +327,7 @@ def _count_tokens(stream: packing.TokenStream, packed: packing.Packing) -> Count
 
 
 @lru_cache(maxsize=1)
-def load_tokenizer(path: str, sha256: str) -> Tokenizer:
+def load_tokenizer(path: str, sha256: str, cased: bool) -> Tokenizer:
     """Reads a vocabulary once a process.
 
     Raises:
@@ -328,4 +336,4 @@ def load_tokenizer(path: str, sha256: str) -> Tokenizer:
     data = files.read_bytes(path)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise RunError(f"{path}: has changed since the run began; start again")
-    return Tokenizer(parse_vocab(data, path))
+    return Tokenizer(parse_vocab(data, path), cased)

@@ -22,13 +22,14 @@ UNKNOWN = "unknown"
 """Characters under [UNK]: part of those in instances."""
 
 EDITS, DOCUMENTS, UNREADABLE_BYTES, LENGTHS = "edits", "documents", "unreadable_bytes", "lengths"
+TOKENS = "tokens"
 """Not characters: times that a rule fired, documents by outcome, bytes of lines that cannot be
-read by fault, kept documents by the power of two of their characters."""
+read by fault, kept documents by the power of two of their characters, tokens of kept documents."""
 
 EXACT, NEAR, PARAGRAPH = "exact", "near", "paragraph"
 """The levels of duplicates."""
 
-_OF_ONE_FIGURE: Final = (READ, KEPT, WHITE_SPACE, DROPPED, UNKNOWN)
+_OF_ONE_FIGURE: Final = (READ, KEPT, WHITE_SPACE, DROPPED, UNKNOWN, TOKENS)
 _OF_SEVERAL: Final = (
     *(ADDED, REMOVED, REJECTED, DUPLICATES, IN_INSTANCES),
     *(EDITS, DOCUMENTS, UNREADABLE_BYTES),

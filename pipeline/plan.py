@@ -289,7 +289,7 @@ class _Sample:
         if self._learns:
             training = [block for block in finished.blocks if block.split == TRAIN]
             part = count.PartOfDocuments(0, 1, training)
-            self._counts.add(*count.count_all([part], layout))
+            self._counts.add(*count.count_all([part], layout, self._config.cased))
         seconds = time.process_time() - started
         documents: Counter[str] = Counter()
         for (_, _, account, outcome), n in (cleaned.ledger + finished.ledger).items():
@@ -323,10 +323,9 @@ class _Sample:
 
     def make_tokenizer(self, vocab: bytes | None) -> Tokenizer:
         """Returns the tokenizer of the run, or one learned from the sample."""
-        if vocab is not None:
-            return Tokenizer(parse_vocab(vocab, "vocab.txt"))
-        tokens = select_tokens(self._counts, learn_pieces)
-        return Tokenizer(parse_vocab(format_vocab(tokens), "vocab.txt"))
+        if vocab is None:
+            vocab = format_vocab(select_tokens(self._counts, learn_pieces))
+        return Tokenizer(parse_vocab(vocab, "vocab.txt"), self._config.cased)
 
     def make_instances(self, documents: _SampleDocuments, tokenizer: Tokenizer) -> Costs:
         """Makes instances of documents; returns what all stages together cost."""

@@ -29,6 +29,8 @@ from pipeline.manifest import Manifest, parse_manifest
 from pipeline.plan import Forecast
 from pipeline.records import TRAIN
 from pipeline.report import write_report
+from pipeline.report.accounts import Account
+from pipeline.report.facts import Vocabulary
 from pipeline.rules import check_names
 from pipeline.rules.edits import choose_edits
 from pipeline.stages.clean import split_stage
@@ -37,7 +39,7 @@ from pipeline.units import plan_shards
 from tfrecords_schema.dataset_info import DatasetInfo
 from tfrecords_schema.features import MAX_PREDICTIONS_PER_SEQ
 from vocab.counting import TokenCounts
-from vocab.selection import select_tokens
+from vocab.selection import Border, find_borders, select
 from vocab.special_tokens import VOCAB_SIZE
 from vocab.tokenizer import Tokenizer
 from vocab.vocab_file import format_vocab, parse_vocab
@@ -102,11 +104,15 @@ class RunFacts:
     Attributes:
       manifest: what documents/ holds.
       dataset_info: what tfrecords/ holds; None if only documents were made.
+      vocabulary: of the shards, likewise.
+      accounts: what became of every character.
       ignored: names of input files of no known corpus.
     """
 
     manifest: Manifest
     dataset_info: DatasetInfo | None
+    vocabulary: Vocabulary | None
+    accounts: list[Account]
     ignored: list[str]
 
 
@@ -179,15 +185,16 @@ class _Run:
         else:
             info = self._make_instances(manifest)
         self._write_state(seconds=round(time.time() - self._started, 1))
-        write_report(layout)
+        told = write_report(layout)
         files.delete(layout.work)
-        return RunFacts(manifest, info, inputs.ignored if inputs else [])
+        ignored = inputs.ignored if inputs else []
+        return RunFacts(manifest, info, told.vocabulary, told.accounts, ignored)
 
     def _start(self, inputs: Inputs | None) -> None:
         """Deletes what is stale; what is left was made with what `_made_with` then says."""
         options, layout = self._options, self._layout
         if options.overwrite:
-            found = self._overwrite(state.VOCAB if inputs is None else state.SPLIT)
+            found = self._overwrite(state.COUNT if inputs is None else state.SPLIT)
         else:
             found = state.read_state(layout, makes_documents=inputs is not None)
             _check_vocab(self._given_vocab, found, options, layout)
@@ -305,33 +312,40 @@ class _Run:
     def _make_vocab(self, manifest: Manifest, manifest_sha256: str) -> bytes:
         """Returns the vocabulary: the given one, the one learned before, or a new one."""
         layout, given = self._layout, self._given_vocab
-        learned_from = None if given else manifest_sha256
+        counts = state.describe_counts(self._options.instances, manifest_sha256)
+        learned_from = None if given else counts
         made_with = self._made_with.get(state.VOCAB, {})
         present = files.read_bytes(layout.vocab) if files.exists(layout.vocab) else None
         wanted = {"learned_from": learned_from, "sha256": _sha256(present or b"")}
-        if present and made_with == wanted and given in (None, present):
+        if present and wanted.items() <= made_with.items() and given in (None, present):
             return present
-        vocab = given or self._learn_vocab(manifest)
+        vocab, borders = (given, []) if given else self._learn_vocab(manifest, counts)
         # In this order a vocabulary never lies there that the state does not know.
         if present != vocab:
             files.delete(layout.vocab)
-        self._made_with |= {state.VOCAB: {"learned_from": learned_from, "sha256": _sha256(vocab)}}
+        made = {"learned_from": learned_from, "sha256": _sha256(vocab), "borders": borders}
+        self._made_with |= {state.VOCAB: made}
         self._write_state()
         files.write_bytes(layout.vocab, vocab)
         return vocab
 
-    def _learn_vocab(self, manifest: Manifest) -> bytes:
-        layout = self._layout
+    def _learn_vocab(
+        self, manifest: Manifest, counts: dict[str, Any]
+    ) -> tuple[bytes, list[Border]]:
+        """Returns a new vocabulary, and what just is and is not in it."""
+        layout, cased = self._layout, self._options.instances.cased
+        self._adopt({state.COUNT: counts})
         parts = plan_counting(manifest)
         self._run_graph(
             lambda graph, pipeline, local: graph.build_counting_graph(
-                pipeline, parts, layout, local
+                pipeline, parts, cased, layout, local
             )
         )
         progress.stop()
         progress.announce(f"vocabulary: learning {VOCAB_SIZE:,} entries")
-        counts = TokenCounts.from_bytes(files.read_bytes(layout.token_counts))
-        return format_vocab(select_tokens(counts, learn_pieces))
+        counted = TokenCounts.from_bytes(files.read_bytes(layout.token_counts))
+        selection = select(counted, learn_pieces)
+        return format_vocab(selection.tokens), find_borders(selection)
 
 
 # --- Checks before anything is read or deleted ---
@@ -498,7 +512,7 @@ def _describe_dataset(
         records=results["records"],
         vocab_size=len(tokens),
         vocab_sha256=_sha256(vocab),
-        tokenizer=Tokenizer(tokens).recipe,
+        tokenizer=Tokenizer(tokens, config.cased).recipe,
         config=shaped_by,
         config_digest=configs.digest(shaped_by),
         statistics=results["statistics"],

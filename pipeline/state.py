@@ -6,7 +6,8 @@ directory was made with, its outputs and those of all later stages are deleted, 
     split      how the input is cut into units, and the input itself
     clean      the rules of cleaning
     finish     which duplicates go
-    vocab      the vocabulary: given, or learned of which documents
+    count      what a vocabulary is learned from: which documents, cased or not
+    vocab      the vocabulary: given, or learned from which counts
     shards     the settings of the instances, the documents, the vocabulary
 """
 
@@ -24,10 +25,11 @@ from pipeline.errors import UsageError
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 
-FORMAT_VERSION: Final = 4
+FORMAT_VERSION: Final = 5
 """Of all that lies below an output directory; a directory of another version is refused."""
 
-SPLIT, CLEAN, FINISH, VOCAB, SHARDS = "split", "clean", "finish", "vocab", "shards"
+SPLIT, CLEAN, FINISH = "split", "clean", "finish"
+COUNT, VOCAB, SHARDS = "count", "vocab", "shards"
 
 _SPLIT_FIELDS: Final = ("unit_bytes",)
 _FINISH_FIELDS: Final = ("dedup",)
@@ -53,6 +55,11 @@ def describe_documents(inputs: Inputs, config: DocumentsConfig) -> State:
         | ({} if config.script == "keep" else {"opencc_version": version("opencc")}),
         FINISH: {name: fields[name] for name in _FINISH_FIELDS},
     }
+
+
+def describe_counts(config: InstancesConfig, manifest_sha256: str) -> dict[str, Any]:
+    """Returns what shapes the counts that a vocabulary is learned from."""
+    return {"documents": manifest_sha256, "cased": config.cased}
 
 
 def describe_shards(
@@ -147,8 +154,11 @@ def refuse_other_corpus(wanted: State, found: State, layout: Layout) -> None:
 
 
 def forget(stage: str, layout: Layout) -> None:
-    """Deletes what a stage and all later ones have made, the marks of completeness first."""
-    order = (SPLIT, CLEAN, FINISH, VOCAB, SHARDS)
+    """Deletes what a stage and all later ones have made, the marks of completeness first.
+
+    vocab.txt stays: it may be the user's.
+    """
+    order = (SPLIT, CLEAN, FINISH, COUNT, SHARDS)
     stale: dict[str, tuple[str, ...]] = {
         SPLIT: (layout.chunks, layout.stage("split")),
         CLEAN: (*layout.cleaned_folders, layout.stage("clean")),
@@ -160,7 +170,7 @@ def forget(stage: str, layout: Layout) -> None:
                 for name in ("copies", "candidates", "verify", "near", "repeats", "finish")
             ),
         ),
-        VOCAB: (
+        COUNT: (
             *(layout.token_counts, layout.words_folder),
             *(layout.stage(name) for name in ("count", "words")),
         ),

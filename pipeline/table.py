@@ -8,6 +8,9 @@ from pipeline.ledger import KEPT, READ
 from pipeline.manifest import Manifest
 from pipeline.plan import Costs, Forecast
 from pipeline.records import Skipped
+from pipeline.report.accounts import Account, add_up
+from pipeline.report.facts import Vocabulary
+from pipeline.report.vocabulary_section import describe
 from tfrecords_schema.dataset_info import DatasetInfo
 
 
@@ -99,6 +102,16 @@ def format_shards(info: DatasetInfo) -> str:
                 )
             )
     return _align(rows, right=(0, 2, 3, 4, 5, 6))
+
+
+def format_vocabulary(vocabulary: Vocabulary, accounts: Sequence[Account]) -> str:
+    """Returns a line: where the vocabulary is from, what of all text it knows, how it cuts it."""
+    total = add_up(accounts)
+    ratio = total.tokens / max(1, total.under_tokens)
+    return (
+        f"Vocabulary: {describe(vocabulary)}; {_percent(total.unknown, total.under_tokens)} of the "
+        f"characters under [UNK], {ratio:.2f} tokens a character"
+    )
 
 
 def _percent(part: int, whole: int) -> str:

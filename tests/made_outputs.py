@@ -8,6 +8,8 @@ from pipeline.layout import Layout
 from pipeline.manifest import Manifest
 from pipeline.records import Document, Rejected, Skipped
 from tfrecords_schema.dataset_info import DatasetInfo
+from vocab.special_tokens import SPECIAL_TOKENS
+from vocab.vocab_file import format_vocab
 
 WEB = "web_text_zh_train.json"
 WIKI = "AA/wiki_00"
@@ -65,6 +67,7 @@ LEDGER = {
             "white_space": 1,
             "dropped_by_tokenizer": 2,
             "unknown": 7,
+            "tokens": 21,
             "in_instances": {"128": 28, "512": 28},
             "edits": {"field_joiner": 2, "inline_tags": 5, "wide_spaces": 1},
             "documents": {"read": 8, "kept": 4, "too_short": 2, "duplicate": 1, "not_json": 1},
@@ -83,6 +86,7 @@ LEDGER = {
             "white_space": 1,
             "dropped_by_tokenizer": 0,
             "unknown": 0,
+            "tokens": 9,
             "in_instances": {"128": 9, "512": 9},
             "edits": {},
             "documents": {"read": 2, "kept": 1, "too_little_chinese": 1},
@@ -99,6 +103,7 @@ LEDGER = {
             "white_space": 2,
             "dropped_by_tokenizer": 0,
             "unknown": 1,
+            "tokens": 18,
             "in_instances": {"128": 24, "512": 24},
             "edits": {"inline_tags": 1},
             "documents": {"read": 2, "kept": 2},
@@ -108,7 +113,9 @@ LEDGER = {
     },
 }
 NOT_READ = {"webtext2019zh": ["topic", "star"], "wiki2019zh": ["url"]}
-OF_INSTANCES = ("white_space", "dropped_by_tokenizer", "unknown", "in_instances")
+OF_INSTANCES = ("white_space", "dropped_by_tokenizer", "unknown", "tokens", "in_instances")
+VOCABULARY = [*SPECIAL_TOKENS, "中", "国", "。", "the", "##ing"]
+BORDERS = [["characters", 3, ["国", "。"], ["龘", "##か"]], ["word pieces", 2, ["the"], []]]
 
 EDITS = {
     "inline_tags": [
@@ -205,6 +212,11 @@ def write_samples(layout, edits=EDITS, rejected=REJECTED):
     write_json(layout.samples, {"format_version": 1, "edits": edits, "rejected": rejected})
 
 
+def write_run(layout, **vocab):
+    run = {"started": "1999-12-31T23:59:59Z", "python": "3.11.7", "versions": {"numpy": "2.4.6"}}
+    write_json(layout.run, run | {"made_with": {"vocab": vocab}})
+
+
 def write_documents(layout, kept=KEPT, lost=LOST, skipped=(), block_text_bytes=30):
     """Writes documents/ and rejected/: small blocks, so that a part has several."""
     blocks = []
@@ -235,9 +247,10 @@ def make_outputs(root, dataset_info=None, **documents) -> Layout:
     write_documents(layout, **documents)
     write_ledger(layout)
     write_samples(layout)
-    run = {"started": "1999-12-31T23:59:59Z", "python": "3.11.7", "versions": {"numpy": "2.4.6"}}
-    write_json(layout.run, run)
+    write_run(layout, learned_from={}, borders=BORDERS)
     if dataset_info:
+        with open(layout.shard_vocab, "wb") as file:
+            file.write(format_vocab(VOCABULARY))
         with open(layout.dataset_info, "w", encoding="utf-8") as file:
             file.write(dataset_info.to_json())
     return layout

@@ -26,7 +26,8 @@ from pipeline.stages import finish
 from vocab.counting import TokenCounts
 from vocab.selection import select_tokens
 from vocab.special_tokens import CLS_ID, PAD_ID, SEP_ID
-from vocab.vocab_file import format_vocab
+from vocab.tokenizer import Tokenizer
+from vocab.vocab_file import format_vocab, parse_vocab
 
 SEQ_LENGTHS = [128, 512]
 
@@ -311,6 +312,11 @@ def test_ledger_of_the_bundled_corpus_is_what_plain_counting_finds(bundled_corpu
     assert sum_of_reading(entries) == sum(read.values()) > 50_000
     assert ledger.find_imbalances(Counter(entries), SEQ_LENGTHS) == []
     assert entries["news2016zh", "train", "duplicates", "paragraph"] == 160
+    tokenizer = Tokenizer(parse_vocab((out / "vocab.txt").read_bytes(), "vocab.txt"))
+    tokens = Counter()
+    for row in kept:
+        tokens[row["corpus"], row["split"]] += len(tokenizer.encode(row["text"]))
+    assert {place: entries[*place, "tokens", ""] for place in tokens} == tokens
     assert written["not_read"] == {
         "baike2018qa": ["category"],
         "news2016zh": ["keywords", "source", "time"],

@@ -1,7 +1,6 @@
 """What the command line says of bad input: one clear message each, and nothing half-done."""
 
 import gzip
-import importlib.util
 import json
 import subprocess
 import sys
@@ -167,22 +166,6 @@ def test_vocabulary_of_another_size_is_refused(capsys, tmp_path, write_lines, vo
         capsys, f"--input_dir={folder}", f"--output_dir={tmp_path}/out", f"--vocab={longer}"
     )
     assert code == 2 and f"{longer}, line 13687: is too much; the file has 13687 entries" in said
-
-
-def test_without_tensorflow_text_and_vocab_the_run_says_what_to_install(
-    capsys, tmp_path, write_lines, monkeypatch
-):
-    folder = write_lines(NEWS_FILE, [GOOD])
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util,
-        "find_spec",
-        lambda name, *rest: None if name == "tensorflow_text" else find_spec(name, *rest),
-    )
-    code, said = call(capsys, f"--input_dir={folder}", f"--output_dir={tmp_path}/out")
-    assert code == 2
-    assert "pip install 'chinese-t5s[vocab]'" in said and "--vocab=vocab.txt" in said
-    assert failed_before_writing(tmp_path)
 
 
 def test_instances_without_documents_says_how_to_make_them(capsys, tmp_path, vocab):

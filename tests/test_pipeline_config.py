@@ -113,6 +113,7 @@ def test_describe_returns_the_fields_of_all_configs():
         "seed": 7,
         "shard_text_bytes": 33_554_432,
         "segmenter": "rjieba",
+        "cased": False,
         "masked_lm_prob": 0.15,
         "dupe_factor": 1,
     }
@@ -154,6 +155,7 @@ def test_digest_ignores_the_order_of_fields():
         InstancesConfig(seed=1),
         InstancesConfig(shard_text_bytes=1),
         InstancesConfig(segmenter="jieba"),
+        InstancesConfig(cased=True),
         InstancesConfig(masked_lm_prob=0.2),
         InstancesConfig(dupe_factor=2),
     ],

@@ -346,6 +346,7 @@ def test_command_line_learns_a_vocabulary_and_prints_the_tables(
     printed = capsys.readouterr().out
     assert "mojibake 1, near_duplicate 1, short_after_dedup 1, too_little_chinese 2" in printed
     assert "eval-baike2018qa" in printed
+    assert "\nVocabulary: 13,686 entries, learned from the training documents; 0.00 % of" in printed
     tokens = parse_vocab(Path("out/vocab.txt").read_bytes(), "vocab.txt", VOCAB_SIZE)
     assert tuple(tokens[:106]) == SPECIAL_TOKENS
     assert Path("out/tfrecords/dataset_info.json").exists()

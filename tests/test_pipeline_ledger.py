@@ -11,7 +11,7 @@ DOCUMENT_KEYS = [
     *("read", "kept", "added", "removed", "rejected", "duplicates"),
     *("edits", "documents", "unreadable_bytes", "lengths"),
 ]
-INSTANCE_KEYS = ["in_instances", "white_space", "dropped_by_tokenizer", "unknown"]
+INSTANCE_KEYS = ["in_instances", "white_space", "dropped_by_tokenizer", "unknown", "tokens"]
 LENGTHS = (128, 512)
 
 DOCUMENTS = {
@@ -40,6 +40,7 @@ INSTANCES = {
     ("white_space", ""): 80,
     ("dropped_by_tokenizer", ""): 8,
     ("unknown", ""): 6,
+    ("tokens", ""): 500,
 }
 
 
@@ -216,6 +217,7 @@ def test_ledger_of_a_run_has_all_figures():
                     "white_space": 80,
                     "dropped_by_tokenizer": 8,
                     "unknown": 6,
+                    "tokens": 500,
                     "added": {"fold_width": 7},
                     "removed": {"fold_width": 9, "strip_markup": 100},
                     "rejected": {"too_short": 50},
@@ -236,7 +238,7 @@ def test_figures_of_instances_stand_in_every_split_of_a_run():
     gone = ledger_of({("read", ""): 5, ("rejected", "too_short"): 5}, split="test")
     described = parse(WHOLE + gone)["corpora"]["plain"]
     assert set(described["train"]) == set(described["test"]) == {*DOCUMENT_KEYS, *INSTANCE_KEYS}
-    assert [described["test"][key] for key in INSTANCE_KEYS] == [{}, 0, 0, 0]
+    assert [described["test"][key] for key in INSTANCE_KEYS] == [{}, 0, 0, 0, 0]
 
 
 def test_split_without_duplicates_or_kept_documents_shows_zeros():

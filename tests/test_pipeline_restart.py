@@ -1,5 +1,6 @@
 """Runs that were stopped, repeated, changed or started twice: what is kept, redone and said."""
 
+import dataclasses
 import fcntl
 import hashlib
 import json
@@ -17,7 +18,7 @@ from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.errors import RunError, UsageError
 from pipeline.run import RunOptions, run
 from vocab.counting import TokenCounts
-from vocab.selection import select_tokens
+from vocab.selection import select, select_tokens
 from vocab.vocab_file import format_vocab
 
 pytestmark = pytest.mark.slow
@@ -379,9 +380,9 @@ def test_learned_vocabulary_is_kept_when_only_the_seed_changes(options, monkeypa
 
     def learn(counts, pieces):
         learned.append(counts)
-        return select_tokens(counts, lambda words, size: [])
+        return select(counts, lambda words, size: [])
 
-    monkeypatch.setattr("pipeline.run.select_tokens", learn)
+    monkeypatch.setattr("pipeline.run.select", learn)
     without = {"vocab": None}
     run(RunOptions(**vars(options) | without))
     changed = InstancesConfig(shard_text_bytes=40_000, seed=7)
@@ -389,6 +390,40 @@ def test_learned_vocabulary_is_kept_when_only_the_seed_changes(options, monkeypa
     assert len(learned) == 1
     run(RunOptions(**vars(options) | without | {"overwrite": True}))
     assert len(learned) == 2 and learned[0] == learned[1]
+
+
+def test_changed_case_is_named_and_redoes_vocabulary_and_shards_alone(
+    options, bundled_corpus, vocab, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("pipeline.run.learn_pieces", lambda words, size: sorted(words)[:size])
+    uncased = RunOptions(**vars(options) | {"vocab": None})
+    cased = RunOptions(**vars(uncased) | {"instances": dataclasses.replace(INSTANCES, cased=True)})
+    run_and_stop(uncased, "work/done/count/00003*", monkeypatch)
+    documents = {name: at for name, at in written_at(out_of(options)).items() if is_document(name)}
+    for changed, said in ((cased, "cased (False before, True now)"), (uncased, "cased (True be")):
+        capsys.readouterr()
+        run(changed)
+        assert f"count: what was made is deleted, and all that follows: {said}" in (
+            capsys.readouterr().err
+        )
+        fresh = tmp_path / f"fresh {changed.instances.cased}"
+        run(RunOptions(**vars(changed) | {"output_dir": str(fresh)}))
+        assert digests(out_of(options)) == digests(fresh)
+        info = json.loads((fresh / "tfrecords/dataset_info.json").read_text())
+        assert info["config"]["cased"] is changed.instances.cased
+        assert info["tokenizer"]["do_lower_case"] is not changed.instances.cased
+        now = {name: at for name, at in written_at(out_of(options)).items() if is_document(name)}
+        assert now == documents
+    vocabularies = [(tmp_path / f"fresh {c}/vocab.txt").read_text() for c in (False, True)]
+    assert ["\nSQLite\n" in text for text in vocabularies] == [False, True]
+
+
+def out_of(options: RunOptions) -> Path:
+    return Path(options.output_dir)
+
+
+def is_document(name: str) -> bool:
+    return name.startswith(("documents/", "rejected/"))
 
 
 def test_run_that_was_killed_while_it_overwrote_goes_on_without_overwrite(
@@ -517,8 +552,8 @@ def test_damaged_documents_are_told(options):
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"format_version": 2, "made_with": {}}, "was made in format 2; this is 4"),
-        ({"started": "2019"}, "was made in format None; this is 4"),
+        ({"format_version": 2, "made_with": {}}, "was made in format 2; this is 5"),
+        ({"started": "2019"}, "was made in format None; this is 5"),
         (None, "holds outputs, but no"),
     ],
 )

@@ -401,7 +401,7 @@ def run_all(corpus, layout):
     manifest = Manifest({}, len(units), ledger, all_blocks, [])
     files.write_bytes(layout.manifest, manifest.to_json())
     parts = count.plan_counting(manifest)
-    run_stage(count.count_stage(layout), parts)
+    run_stage(count.count_stage(layout, cased=False), parts)
     run_stage(count.words_stage(layout), count.plan_word_ranges(parts))
     vocab = format_vocab([*SPECIAL_TOKENS, *"今天气很好，我们去。学习机器", "the", "##e"])
     files.write_bytes(layout.vocab, vocab)
@@ -611,7 +611,7 @@ def all_stages(layout):
         duplicates.near_stage(layout),
         duplicates.repeats_stage(layout),
         finish.finish_stage(CONFIG, layout),
-        count.count_stage(layout),
+        count.count_stage(layout, cased=False),
         count.words_stage(layout),
         instances.shard_stage(INSTANCES, Sources(layout, "0" * 64, "1" * 64)),
     ]

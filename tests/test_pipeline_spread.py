@@ -67,7 +67,7 @@ def test_neighbours_come_from_one_document_as_often_as_in_a_random_order(tmp_pat
     ids = np.repeat(np.arange(106, 106 + documents), tokens).astype(np.uint16)
     stream = TokenStream(ids, np.ones(len(ids), np.bool_))
     shard = Shard(TRAIN, "", 0, 1, 0)
-    tokenized = instances.TokenizedBlocks(stream, [], [], [])
+    tokenized = instances.TokenizedBlocks(stream, [], [], [], [])
     instances.write_shard(tokenized, shard, InstancesConfig(), Layout(str(tmp_path)), 13_686)
     path = tmp_path / "tfrecords" / shard_name(shard, max_seq_length, 0)
     labels = np.array([token_ids[1] for token_ids in token_ids_in(path)])  # behind [CLS]

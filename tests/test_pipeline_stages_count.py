@@ -55,19 +55,24 @@ def test_plan_counting_lists_the_parts_with_training_documents(parts):
     ]
 
 
-def test_count_part_gives_all_but_words_and_writes_those(layout, parts):
-    counted = count.count_part(parts[0], layout).token_counts
-    assert counted == count_tokens(TEXTS[:2])._replace(words=Counter())
+@pytest.mark.parametrize(
+    ("cased", "expected"),
+    [(False, {"the": 2, "word": 1, "e": 1}), (True, {"the": 1, "The": 1, "word": 1})],
+)
+def test_count_part_gives_all_but_words_and_writes_those(layout, parts, cased, expected):
+    counted = count.count_part(parts[0], layout, cased).token_counts
+    assert counted == count_tokens(TEXTS[:2], cased)._replace(words=Counter())
     packed = io.BytesIO(files.read_bytes(layout.words(0, 4)))
-    assert words.read_words(packed, 0, words.PARTITIONS) == {"the": 2, "word": 1, "e": 1}
+    assert words.read_words(packed, 0, words.PARTITIONS) == expected
 
 
 @pytest.mark.parametrize("range_bytes", [1 << 30, 20, 1])
+@pytest.mark.parametrize("cased", [False, True])
 def test_count_all_is_what_counting_all_documents_at_once_gives(
-    layout, parts, monkeypatch, range_bytes
+    layout, parts, monkeypatch, range_bytes, cased
 ):
     monkeypatch.setattr(count, "_BYTES_OF_WORD_RANGE", range_bytes)
-    assert count.count_all(parts, layout) == count_tokens(TEXTS)
+    assert count.count_all(parts, layout, cased) == count_tokens(TEXTS, cased)
 
 
 def test_plan_word_ranges_has_more_ranges_for_more_text_up_to_the_partitions(parts):
@@ -129,15 +134,15 @@ def test_adding_counts_up_keeps_the_most_frequent_words_in_any_order(shares, ran
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("range_bytes", [1 << 30, 20])
+@pytest.mark.parametrize(("range_bytes", "cased"), [(1 << 30, False), (20, True)])
 def test_counting_graph_writes_what_counting_in_one_process_finds(
-    layout, parts, monkeypatch, range_bytes
+    layout, parts, monkeypatch, range_bytes, cased
 ):
     monkeypatch.setattr(count, "_BYTES_OF_WORD_RANGE", range_bytes)
     beam_graph.run_graph(
-        lambda pipeline: beam_graph.build_counting_graph(pipeline, parts, layout, True),
+        lambda pipeline: beam_graph.build_counting_graph(pipeline, parts, cased, layout, True),
         local_pool.LOCAL,
         [],
     )
     found = TokenCounts.from_bytes(files.read_bytes(layout.token_counts))
-    assert found == count_tokens(TEXTS)
+    assert found == count_tokens(TEXTS, cased)

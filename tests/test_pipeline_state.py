@@ -18,9 +18,9 @@ from pipeline.errors import UsageError
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 from pipeline.records import InputFile
-from pipeline.state import CLEAN, FINISH, SHARDS, SPLIT, VOCAB
+from pipeline.state import CLEAN, COUNT, FINISH, SHARDS, SPLIT
 
-ORDER = (SPLIT, CLEAN, FINISH, VOCAB, SHARDS)
+ORDER = (SPLIT, CLEAN, FINISH, COUNT, SHARDS)
 
 
 @pytest.fixture
@@ -225,16 +225,16 @@ def assert_refused(layout, why, makes_documents=True):
     )
 
 
-@pytest.mark.parametrize("version", [1, 3, 5, "4", None])
+@pytest.mark.parametrize("version", [1, 4, 6, "5", None])
 def test_read_state_refuses_a_directory_of_another_version(layout, version):
     facts = {"format_version": version, "made_with": describe()}
     files.write_bytes(layout.run, json.dumps(facts).encode())
-    assert_refused(layout, f"was made in format {version}; this is 4; choose another")
+    assert_refused(layout, f"was made in format {version}; this is 5; choose another")
 
 
 def test_read_state_refuses_a_directory_of_a_version_that_said_none(layout):
     files.write_bytes(layout.run, b'{"started": "2026-11-24T00:00:00Z"}')
-    assert_refused(layout, "was made in format None; this is 4")
+    assert_refused(layout, "was made in format None; this is 5")
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ MADE = {
             for stage in ("copies", "candidates", "verify", "near", "repeats", "finish")
         ),
     ],
-    VOCAB: [
+    COUNT: [
         "work/token_counts.json.zst",
         "work/words/part-00000-of-00001.words",
         "work/done/count/00000.done.json",

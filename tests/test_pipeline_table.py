@@ -1,9 +1,13 @@
 from collections import Counter
 
+import pytest
+
 from pipeline.ledger import DOCUMENTS, KEPT, READ
 from pipeline.manifest import Manifest
 from pipeline.records import HELD_OUT, TRAIN
-from pipeline.table import format_documents, format_shards
+from pipeline.report.accounts import parse_account
+from pipeline.report.facts import Vocabulary
+from pipeline.table import format_documents, format_shards, format_vocabulary
 from tfrecords_schema.dataset_info import DatasetInfo
 
 
@@ -83,3 +87,17 @@ def test_format_shards_counts_files_and_divides_masks_by_copies():
         "   512  eval-plain      1          0         -        -       -",
         "   512  train           2        250  100.00 %  15.01 %  0.00 %",
     ]
+
+
+@pytest.mark.parametrize(
+    ("learned", "origin"), [(True, "learned from the training documents"), (False, "given")]
+)
+def test_format_vocabulary_adds_all_corpora_up(learned, origin):
+    accounts = [
+        parse_account(corpus, TRAIN, {"unknown": unknown, "tokens": 700, "in_instances": inside})
+        for corpus, unknown, inside in (("a", 5, {"128": 900, "512": 900}), ("b", 0, {"128": 100}))
+    ]
+    assert format_vocabulary(Vocabulary(["x"] * 1234, learned, []), accounts) == (
+        f"Vocabulary: 1,234 entries, {origin}; 0.50 % of the characters under [UNK], "
+        "1.40 tokens a character"
+    )

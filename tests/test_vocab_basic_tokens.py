@@ -11,6 +11,7 @@ from vocab import basic_tokens
 from vocab.basic_tokens import (
     Kind,
     classify,
+    encode_codes,
     find_stretches,
     fold_letters,
     settle_final_sigma,
@@ -263,7 +264,7 @@ def cut_by_stretches(text):
     in_stretch = np.array([kind in (Kind.LETTER, Kind.DROP) for kind in kinds], np.bool_)
     pieces = {
         start: tokens_of(stretch)
-        for start, stretch in zip(*find_stretches(text, in_stretch), strict=True)
+        for start, stretch in zip(*find_stretches(encode_codes(text), in_stretch), strict=True)
     }
     for place, (char, kind) in enumerate(zip(text, kinds, strict=True)):
         if kind == Kind.SINGLE:
@@ -287,7 +288,7 @@ def stretches_of(text):
     """Stretches as the tokenizer finds them in any text."""
     text = settle_final_sigma(text)
     kinds = [classify(ord(char))[0] for char in text]
-    return find_stretches(text, np.isin(kinds, [Kind.LETTER, Kind.DROP]))[1]
+    return find_stretches(encode_codes(text), np.isin(kinds, [Kind.LETTER, Kind.DROP]))[1]
 
 
 @settings(max_examples=300, deadline=None)
@@ -344,7 +345,7 @@ def mask_of(text):
 @example("xx.x")
 @example(".xx.")
 def test_find_stretches_equals_longest_runs_found_by_a_regular_expression(text):
-    starts, stretches = find_stretches(text, mask_of(text))
+    starts, stretches = find_stretches(encode_codes(text), mask_of(text))
     found = list(re.finditer("x+", text))
     assert starts.tolist() == [match.start() for match in found]
     assert stretches == [match[0] for match in found]
@@ -353,7 +354,8 @@ def test_find_stretches_equals_longest_runs_found_by_a_regular_expression(text):
 
 def test_find_stretches_counts_characters_beyond_16_bits_once():
     text = "😀a中\U00020000x😀"
-    starts, stretches = find_stretches(text, np.array([1, 1, 0, 0, 1, 1], np.bool_))
+    is_letter = np.array([1, 1, 0, 0, 1, 1], np.bool_)
+    starts, stretches = find_stretches(encode_codes(text), is_letter)
     assert (starts.tolist(), stretches) == ([0, 4], ["😀a", "x😀"])
 
 

@@ -1,4 +1,3 @@
-import importlib.util
 import json
 
 import pytest
@@ -77,6 +76,21 @@ def test_learn_has_13686_entries_by_default(documents, output, capsys):
     assert capsys.readouterr().out.startswith(f"{output}: 13,686 entries, sha256 ")
 
 
+def test_learn_and_report_cased_keep_case(write_documents, output, capsys):
+    folder = write_documents("a.jsonl.zst", document("a", "Playing with MAIL，playing Playing É"))
+    common = f"--documents={folder}", "--cased"
+    assert cli.main(["learn", *common, f"--output={output}", "--size=320"]) == 0
+    tokens = parse_vocab(output.read_bytes(), "vocab.txt", 320)
+    assert {"Playing", "MAIL", "É"} <= set(tokens)
+    capsys.readouterr()
+    assert cli.main(["report", *common, f"--vocab={output}"]) == 0
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row == ["wiki", "train", "1", "1", "31", "100.0000%", "0", "0.0000%", "0.2258", "1.0000"]
+    assert cli.main(["report", common[0], f"--vocab={output}"]) == 0
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row[5:7] == ["100.0000%", "0"] and float(row[-1]) > 1
+
+
 def test_learn_same_documents_in_other_files_give_the_same_bytes(
     documents, write_documents, output
 ):
@@ -127,14 +141,6 @@ def test_learn_file_that_is_not_zstd_fails_and_names_it(documents, output, capsy
     bad.write_bytes(b"plain text\n")
     assert cli.main(["learn", f"--documents={documents}", f"--output={output}"]) == 1
     assert str(bad) in error_of(capsys)
-
-
-def test_learn_without_tensorflow_text_fails_before_looking_for_documents(
-    monkeypatch, tmp_path, output, capsys
-):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None)
-    assert cli.main(["learn", f"--documents={tmp_path / 'missing'}", f"--output={output}"]) == 2
-    assert error_of(capsys).startswith("learning a vocabulary needs tensorflow-text; install it")
 
 
 def test_derive_writes_the_entries_that_can_be_emitted(monkeypatch, tmp_path, output, capsys):
@@ -276,8 +282,8 @@ def test_wrong_usage_ends_with_2_and_shows_the_usage(arguments, capsys):
     ("arguments", "options"),
     [
         (["--help"], ["learn", "derive", "report"]),
-        (["report", "--help"], ["--documents", "--vocab", "--against", "--output"]),
-        (["learn", "--help"], ["--documents", "--size", "13686", "--output"]),
+        (["report", "--help"], ["--documents", "--vocab", "--against", "--cased", "--output"]),
+        (["learn", "--help"], ["--documents", "--size", "13686", "--cased", "--output"]),
         (["derive", "--help"], ["--bert_vocab", "--output"]),
     ],
 )

@@ -70,8 +70,8 @@ def test_count_tokens_any_texts_equal_plain_version(texts):
     assert count_tokens(texts) == plain_counts(*texts)
 
 
-def count_basic_tokens(text):
-    basic = split_basic_tokens(text)
+def count_basic_tokens(text, cased=False):
+    basic = split_basic_tokens(text, cased)
     singles = list(decode_codes(basic.codes[basic.starts[~basic.is_word]]))
     words = basic.words()
     letters = [entry for word in words if not word.isascii() for entry in entries_of(word)]
@@ -82,10 +82,11 @@ def count_basic_tokens(text):
     )
 
 
+@pytest.mark.parametrize("cased", [False, True])
 @settings(max_examples=200, deadline=None)
 @given(any_text)
-def test_count_tokens_any_text_equals_counting_its_basic_tokens(text):
-    assert count_tokens([text]) == count_basic_tokens(text)
+def test_count_tokens_any_text_equals_counting_its_basic_tokens(cased, text):
+    assert count_tokens([text], cased) == count_basic_tokens(text, cased)
 
 
 @pytest.mark.parametrize("alphabet", ALPHABETS.values(), ids=ALPHABETS)
@@ -96,12 +97,13 @@ def test_count_tokens_targeted_text_equals_counting_its_basic_tokens(alphabet, d
     assert count_tokens([text]) == count_basic_tokens(text)
 
 
+@pytest.mark.parametrize("cased", [False, True])
 @settings(max_examples=200, deadline=None)
 @given(st.text("".join(ALPHABETS.values()), max_size=60))
 @example("Σ中ΑΣ ΑΣΑ\nΑΣ\u00ad\u0301İΣ")
 @example("각\u302e\u0301 각각\u302e中\u302e\u0316\u0301")
-def test_count_tokens_mixed_targeted_text_equals_counting_its_basic_tokens(text):
-    assert count_tokens([text]) == count_basic_tokens(text)
+def test_count_tokens_mixed_targeted_text_equals_counting_its_basic_tokens(cased, text):
+    assert count_tokens([text], cased) == count_basic_tokens(text, cased)
 
 
 @pytest.mark.parametrize("plane", [0, 1, 3, 14])
@@ -133,6 +135,21 @@ def test_count_tokens_every_assigned_code_point_equals_counting_its_basic_tokens
 )
 def test_count_tokens_folds_what_it_counts(text, characters, words):
     counts = count_tokens([text])
+    assert (counts.characters, counts.words) == (characters, words)
+
+
+@pytest.mark.parametrize(
+    ("text", "characters", "words"),
+    [
+        ("The the THE 中", {"中": 1}, {"The": 1, "the": 1, "THE": 1}),
+        ("É e\u0301", {"É": 1, "##\u0301": 1}, {}),
+        ("各각 각", {"各": 1, "각": 2}, {}),
+        ("ΑΣ Σ", {"Α": 1, "##Σ": 1, "Σ": 1}, {}),
+        ("A\0b A\u200bB", {}, {"Ab": 1, "AB": 1}),
+    ],
+)
+def test_count_tokens_cased_counts_what_stands_there(text, characters, words):
+    counts = count_tokens([text], cased=True)
     assert (counts.characters, counts.words) == (characters, words)
 
 

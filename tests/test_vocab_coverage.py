@@ -31,9 +31,16 @@ def test_measure_texts_counts_characters_tokens_and_latin_words(tokenizer):
     )
 
 
+def test_measure_texts_cased_counts_words_as_they_stand():
+    found = measure_texts(Tokenizer([*TOKENS, "The"], cased=True), ["The the THE é"])
+    assert (found.tokens, found.unknown_tokens) == (4, 2)
+    assert (found.latin_words, found.latin_tokens) == (3, 3)
+
+
+@pytest.mark.parametrize("cased", [False, True])
 @given(st.lists(st.text("中国龘。か thex É19", max_size=20), max_size=5))
-def test_measure_texts_together_is_the_sum_of_each(texts):
-    tokenizer = Tokenizer(TOKENS)
+def test_measure_texts_together_is_the_sum_of_each(cased, texts):
+    tokenizer = Tokenizer(TOKENS, cased)
     total = Coverage()
     for text in texts:
         total += measure_texts(tokenizer, [text])

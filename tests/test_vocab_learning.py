@@ -51,6 +51,18 @@ def test_learned_vocabulary_has_exactly_13686_valid_entries(corpus):
     assert {*ascii_signs, *("##" + sign for sign in ascii_signs)} <= set(tokens)
 
 
+def test_cased_vocabulary_has_the_capitals_of_its_corpus_and_the_same_layout():
+    counts = count_tokens([*ENGLISH, "Émile 去 PARIS 了。"], cased=True)
+    tokens = select_tokens(counts, learn_pieces)
+    assert parse_vocab(format_vocab(tokens), "vocab.txt", VOCAB_SIZE) == tokens
+    ascii_signs = [chr(code) for code in range(0x21, 0x7F)]
+    assert tokens[106:294] == [*ascii_signs, *("##" + sign for sign in ascii_signs)]
+    assert {"The", "É", "去", "player"} <= set(tokens) and "the" in tokens
+    kept, folded = Tokenizer(tokens, cased=True), Tokenizer(tokens)
+    assert [tokens[i] for i in kept.encode("The É")] == ["The", "É"]
+    assert [tokens[i] for i in folded.encode("The É")] == ["the", "e"]
+
+
 def test_learned_vocabulary_is_the_same_for_any_shares_in_any_order(corpus):
     expected = learn(corpus)
     rng = random.Random(1)

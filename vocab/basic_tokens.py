@@ -161,6 +161,8 @@ def classify(code: int, cased: bool = False) -> tuple[Kind, str]:
     changes places with its neighbours. A stretch of text with such a character has to go through
     `split_basic_tokens`; what is around the stretch does not matter to it.
     """
+    if _CJK_RANGES[0][0] <= code <= _CJK_RANGES[0][1]:
+        return Kind.SINGLE, chr(code)  # none of the thousands of these is folded
     folded = code if cased else _fold_code(code)
     if folded >= _ONE_TO_MANY:
         return Kind.DROP, ""
@@ -194,23 +196,32 @@ def fold_letters(stretch: str, cased: bool = False) -> str | None:
     return None if _NOT_SO_SIMPLE in folded else folded
 
 
-def find_stretches(text: str, is_letter: BoolArray) -> tuple[IntArray, list[str]]:
+def find_stretches(codes: CodeArray, is_letter: BoolArray) -> tuple[IntArray, list[str]]:
     """Finds the longest runs of characters that `classify` calls LETTER or DROP.
 
     Args:
-      text: any string, C characters.
+      codes: code points of a text, shape [C].
       is_letter: True for such characters, shape [C].
 
     Returns:
       Where each stretch begins, shape [S], and the stretches.
     """
-    changes = np.flatnonzero(is_letter[1:] != is_letter[:-1]) + 1
-    first = [0] if is_letter[:1].any() else []
-    last = [len(text)] if is_letter[-1:].any() else []
-    edges = np.concatenate((first, changes, last)).astype(np.int64)
-    bounds = edges.tolist()
-    stretches = [text[a:b] for a, b in zip(bounds[::2], bounds[1::2], strict=True)]
-    return edges[::2], stretches
+    begins, taken = is_letter.copy(), is_letter.copy()
+    begins[1:] &= ~is_letter[:-1]
+    taken[1:] |= is_letter[:-1]
+    starts = np.flatnonzero(begins)
+    if not len(starts):
+        return starts, []
+    # The character behind each stretch becomes a blank, which is in none; so all are cut at once.
+    places = np.flatnonzero(taken)
+    spaced = np.where(is_letter[places], codes[places], ord(" ")).astype(np.uint32)
+    return starts, decode_codes(spaced).rstrip(" ").split(" ")
+
+
+def list_runs(firsts: IntArray, counts: IntArray) -> IntArray:
+    """Returns the indices of some runs, one after the other: `counts[i]` from `firsts[i]` on."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(firsts - before, counts) + np.arange(counts.sum())
 
 
 def _fold_code(code: int) -> int:

@@ -49,6 +49,9 @@ def _make_parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--documents", type=Path, required=True, help="directory of *.jsonl.zst files"
         )
+        command.add_argument(
+            "--cased", action="store_true", help="keep case and accents, as BERT's cased models do"
+        )
     for command in (learn, derive):
         command.add_argument("--output", type=Path, required=True, help="vocab.txt to write")
     return parser
@@ -63,7 +66,7 @@ def _learn(arguments: argparse.Namespace) -> None:
         check_learner()
     except LearnerMissingError as error:
         raise UsageError(error) from error
-    counts = count_document_files(_find_documents(arguments.documents))
+    counts = count_document_files(_find_documents(arguments.documents), arguments.cased)
     selection = select(counts, learn_pieces, arguments.size)
     _write_vocab(selection.tokens, arguments.output)
     print(describe_borders(selection), end="")
@@ -98,8 +101,10 @@ def _report(arguments: argparse.Namespace) -> None:
     if arguments.against:
         vocabularies[str(arguments.against)] = _read_vocab("against", arguments.against)
     paths = _find_documents(arguments.documents)
-    groups = coverage.measure_files(paths, list(map(Tokenizer, vocabularies.values())))
-    report = coverage.make_report(vocabularies, groups, count_document_files(paths))
+    cased: bool = arguments.cased
+    tokenizers = [Tokenizer(tokens, cased) for tokens in vocabularies.values()]
+    groups = coverage.measure_files(paths, tokenizers)
+    report = coverage.make_report(vocabularies, groups, count_document_files(paths, cased))
     if arguments.output:
         text = json.dumps(report, ensure_ascii=False, indent=1) + "\n"
         _write(arguments.output, text.encode())

@@ -69,17 +69,20 @@ class TokenCounts(NamedTuple):
         self.words.update(words)
 
 
-def count_tokens(documents: Sequence[str]) -> TokenCounts:
-    """Counts the characters and words of some documents."""
-    text = settle_final_sigma("\n".join(documents))
+def count_tokens(documents: Sequence[str], cased: bool = False) -> TokenCounts:
+    """Counts the characters and words of some documents, as `Tokenizer(cased=cased)` cuts them."""
+    text = "\n".join(documents)
+    if not cased:
+        text = settle_final_sigma(text)
     lengths = np.array([len(document) + 1 for document in documents], np.int64)
     owners = np.repeat(np.arange(len(documents)), lengths)[: len(text)]
-    kinds, folded = _look_up(encode_codes(text))
+    codes = encode_codes(text)
+    kinds, folded = _tables[cased].look_up(codes)
     counts = TokenCounts.empty()
     is_single = kinds == Kind.SINGLE
     _count_singles(folded[is_single], owners[is_single], counts)
-    starts, stretches = find_stretches(text, (kinds == Kind.LETTER) | (kinds == Kind.DROP))
-    _count_stretches(stretches, owners[starts].tolist(), counts)
+    starts, stretches = find_stretches(codes, (kinds == Kind.LETTER) | (kinds == Kind.DROP))
+    _count_stretches(stretches, owners[starts].tolist(), cased, counts)
     return counts
 
 
@@ -91,11 +94,13 @@ def _count_singles(codes: CodeArray, owners: npt.NDArray[np.int64], counts: Toke
             counter[chr(code)] = int(by_code[code])
 
 
-def _count_stretches(stretches: list[str], owners: list[int], counts: TokenCounts) -> None:
+def _count_stretches(
+    stretches: list[str], owners: list[int], cased: bool, counts: TokenCounts
+) -> None:
     others: dict[str, list[str]] = {}
     for stretch, count in Counter(stretches).items():
         letters: list[str] = []
-        for word in _split_stretch(stretch):
+        for word in _split_stretch(stretch, cased):
             if not word.isascii():
                 letters += _list_letters(word)
             elif len(word) <= MAX_WORD_CHARS:
@@ -108,9 +113,9 @@ def _count_stretches(stretches: list[str], owners: list[int], counts: TokenCount
     counts.documents.update(letter for _, letter in in_documents)
 
 
-def _split_stretch(stretch: str) -> list[str]:
-    word = fold_letters(stretch)
-    return split_basic_tokens(stretch).words() if word is None else [word]
+def _split_stretch(stretch: str, cased: bool) -> list[str]:
+    word = fold_letters(stretch, cased)
+    return split_basic_tokens(stretch, cased).words() if word is None else [word]
 
 
 def _list_letters(word: str) -> list[str]:
@@ -119,16 +124,22 @@ def _list_letters(word: str) -> list[str]:
     return continuing if word[0].isascii() else [word[0], *continuing]
 
 
-# Filled as code points turn up; 0 is none of Kind.
-_kinds = np.zeros(0x110000, np.uint8)
-_folded = np.zeros(0x110000, np.uint32)
+class _Table:
+    """What `classify` says of each code point; filled as they turn up."""
+
+    def __init__(self, cased: bool) -> None:
+        self._cased = cased
+        self._kinds = np.zeros(0x110000, np.uint8)  # 0 is none of Kind
+        self._folded = np.zeros(0x110000, np.uint32)
+
+    def look_up(self, codes: CodeArray) -> tuple[npt.NDArray[np.uint8], CodeArray]:
+        """Returns kinds and folded code points, 0 for what becomes none or several."""
+        unseen = codes[self._kinds[codes] == 0]
+        for code in np.unique(unseen).tolist():
+            kind, folded = classify(code, self._cased)
+            self._kinds[code] = kind
+            self._folded[code] = ord(folded or "\0")
+        return self._kinds[codes], self._folded[codes]
 
 
-def _look_up(codes: CodeArray) -> tuple[npt.NDArray[np.uint8], CodeArray]:
-    """Returns what `classify` says of each code point; 0 for what becomes none or several."""
-    unseen = codes[_kinds[codes] == 0]
-    for code in np.unique(unseen).tolist():
-        kind, folded = classify(code)
-        _kinds[code] = kind
-        _folded[code] = ord(folded or "\0")
-    return _kinds[codes], _folded[codes]
+_tables = {cased: _Table(cased) for cased in (False, True)}

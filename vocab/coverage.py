@@ -66,7 +66,8 @@ def measure_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> Coverage:
     """Measures what a vocabulary makes of documents."""
     text = "\n".join(texts)
     tokens = tokenizer.tokenize(text, np.array([len(text)]))
-    words = {word: n for word, n in count_tokens(texts).words.items() if word.isalpha()}
+    counted = count_tokens(texts, tokenizer.cased).words
+    words = {word: n for word, n in counted.items() if word.isalpha()}
     return Coverage(
         len(texts),
         tokens.fates.in_tokens,

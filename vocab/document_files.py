@@ -28,8 +28,8 @@ class Document(NamedTuple):
     text: str
 
 
-def count_document_files(paths: Iterable[Path]) -> TokenCounts:
-    """Counts the training documents of zstd JSON-lines files.
+def count_document_files(paths: Iterable[Path], cased: bool = False) -> TokenCounts:
+    """Counts the training documents of zstd JSON-lines files, as `count_tokens` does.
 
     Memory does not grow with them: words go to temporary files, of which one range after the
     other is added up.
@@ -46,7 +46,7 @@ def count_document_files(paths: Iterable[Path]) -> TokenCounts:
         for path in tqdm(list(paths), desc="count", unit="file"):
             training = (row.text for row in read_documents(path) if row.split == TRAIN)
             for texts in batch_texts(training):
-                counts.add(*count_tokens(texts))
+                counts.add(*count_tokens(texts, cased))
                 if len(counts.words) >= _MANY_WORDS:
                     spilled.append(_spill(counts, Path(folder, str(len(spilled)))))
         spilled.append(_spill(counts, Path(folder, str(len(spilled)))))

@@ -29,9 +29,6 @@ _LISTED: Final = 10
 _SPLITS: Final = 64
 """Splits that are tried, one more than this."""
 
-_LETTERS_AND_DIGITS: Final = 2 * 36
-"""Of lower-case ASCII, with and without `##`."""
-
 PieceLearner = Callable[[Mapping[str, int], int], list[str]]
 
 
@@ -52,6 +49,22 @@ class Selection(NamedTuple):
     characters_admitted: int
     pieces_admitted: int
     filling: int
+
+
+class Border(NamedTuple):
+    """Which candidates of one kind just were admitted to a vocabulary, and which not.
+
+    Attributes:
+      kind: what they are.
+      admitted: how many are in it.
+      last: the last of these, best first.
+      left_out: the first of the others.
+    """
+
+    kind: str
+    admitted: int
+    last: list[str]
+    left_out: list[str]
 
 
 def select_tokens(
@@ -104,19 +117,30 @@ def select(counts: TokenCounts, learn_pieces: PieceLearner, size: int = VOCAB_SI
     return Selection(tokens, characters, pieces, len(admitted), places, filled)
 
 
-def describe_borders(selection: Selection) -> str:
-    """Returns lines that say what was admitted last, and left out first."""
-    lines = ""
-    for name, candidates, admitted in (
-        ("characters", selection.characters, selection.characters_admitted),
-        ("word pieces", selection.pieces, selection.pieces_admitted),
-    ):
-        last, first = candidates[max(0, admitted - _LISTED) : admitted], candidates[admitted:]
-        lines += (
-            f"{admitted:,} {name}; last admitted: {' '.join(last) or 'none'}; "
-            f"first left out: {' '.join(first[:_LISTED]) or 'none'}\n"
+def find_borders(selection: Selection) -> list[Border]:
+    """Returns what was admitted last, and left out first."""
+    return [
+        Border(
+            *(kind, admitted, candidates[max(0, admitted - _LISTED) : admitted]),
+            candidates[admitted:][:_LISTED],
         )
-    return lines + f"{selection.filling:,} Chinese characters to fill up\n"
+        for kind, candidates, admitted in (
+            ("characters", selection.characters, selection.characters_admitted),
+            ("word pieces", selection.pieces, selection.pieces_admitted),
+            ("Chinese characters to fill up", [], selection.filling),
+        )
+    ]
+
+
+def describe_borders(selection: Selection) -> str:
+    """Returns them as lines for a terminal."""
+    *borders, filling = find_borders(selection)
+    lines = [
+        f"{border.admitted:,} {border.kind}; last admitted: {' '.join(border.last) or 'none'}; "
+        f"first left out: {' '.join(border.left_out) or 'none'}\n"
+        for border in borders
+    ]
+    return "".join([*lines, f"{filling.admitted:,} {filling.kind}\n"])
 
 
 def choose_places(
@@ -161,7 +185,8 @@ def _learn_new_pieces(
     learn_pieces: PieceLearner, words: Mapping[str, int], places: int, known: Collection[str]
 ) -> list[str]:
     """Learns pieces for some places; letters and digits, known anyhow, take none of them."""
-    learned = learn_pieces(words, places + _LETTERS_AND_DIGITS)
+    letters_and_digits = 2 * len(set("".join(words)))
+    learned = learn_pieces(words, places + letters_and_digits)
     return [piece for piece in dict.fromkeys(learned) if piece not in known][:places]
 
 

@@ -16,7 +16,8 @@ Counts = Counter[str]
 class Account(NamedTuple):
     """What became of one corpus and split, or of several.
 
-    All figures are Unicode code points, except those of documents, edits and unreadable bytes.
+    All figures are Unicode code points, except those of tokens, documents, edits and unreadable
+    bytes.
 
     Attributes:
       corpus: its name; "all" for a sum.
@@ -30,6 +31,7 @@ class Account(NamedTuple):
       white_space: kept characters that are white space.
       dropped: kept characters that the tokenizer drops.
       unknown: characters under [UNK], part of those in instances.
+      tokens: of kept documents.
       edits: times that a rule changed something.
       documents: by outcome: read, kept, reasons of rejection.
       unreadable_bytes: of lines that cannot be read, by fault.
@@ -48,6 +50,7 @@ class Account(NamedTuple):
     white_space: int
     dropped: int
     unknown: int
+    tokens: int
     edits: Counts
     documents: Counts
     unreadable_bytes: Counts
@@ -62,6 +65,11 @@ class Account(NamedTuple):
     def came(self) -> int:
         """Characters that were read or added."""
         return self.read + self.added.total()
+
+    @property
+    def under_tokens(self) -> int:
+        """Characters in instances, at whatever length: they are the same."""
+        return max(self.in_instances.values(), default=0)
 
     @property
     def imbalance(self) -> int:
@@ -138,6 +146,7 @@ def parse_account(corpus: str, split: str, figures: dict[str, Any]) -> Account:
         *(number("read"), counts("added"), counts("removed"), counts("rejected")),
         *(counts("duplicates"), number("kept"), counts("in_instances")),
         *(number("white_space"), number("dropped_by_tokenizer"), number("unknown")),
+        number("tokens"),
         *(counts("edits"), counts("documents"), counts("unreadable_bytes")),
         Counter({power: count for power, count in enumerate(lengths) if count}),
     )

@@ -4,7 +4,8 @@ ledger.json                   what became of every character     Account, one pe
 documents/samples.json        what rules did to some documents   EditSample, RejectedSample
 documents/manifest.json       configuration, skipped stretches   Manifest
 tfrecords/dataset_info.json   what the shards hold               DatasetInfo, if there are any
-run.json                      versions
+tfrecords/vocab.txt           its vocabulary                     Vocabulary, if there are shards
+run.json                      versions, what was learned
 """
 
 import hashlib
@@ -23,6 +24,22 @@ from pipeline.report.accounts import (
     parse_account,
 )
 from tfrecords_schema.dataset_info import DatasetInfo
+from vocab.selection import Border
+from vocab.vocab_file import parse_vocab
+
+
+class Vocabulary(NamedTuple):
+    """The vocabulary of the shards.
+
+    Attributes:
+      tokens: its entries.
+      learned: from the training documents; else it was given.
+      borders: if it was learned, what just is and is not in it.
+    """
+
+    tokens: list[str]
+    learned: bool
+    borders: list[Border]
 
 
 class Facts(NamedTuple):
@@ -34,7 +51,7 @@ class Facts(NamedTuple):
       samples: of edits and rejections.
       manifest: of documents/.
       manifest_sha256: hex digest of its file.
-      info: of the shards, None if there are none.
+      info: of the shards, None if there are none; likewise vocabulary.
       versions: of Python and of packages.
     """
 
@@ -44,6 +61,7 @@ class Facts(NamedTuple):
     manifest: Manifest
     manifest_sha256: str
     info: DatasetInfo | None
+    vocabulary: Vocabulary | None
     versions: dict[str, str]
 
 
@@ -57,9 +75,10 @@ def read_facts(layout: Layout) -> Facts:
     accounts, not_read = read_accounts(layout)
     manifest = _read_bytes(layout.manifest, layout)
     run = _read_json(layout.run, layout)
-    info = None
+    info = vocabulary = None
     if files.exists(layout.dataset_info):
         info = _read_info(layout.dataset_info)
+        vocabulary = _read_vocabulary(layout, run.get("made_with", {}).get("vocab", {}))
     return Facts(
         accounts,
         not_read,
@@ -67,6 +86,7 @@ def read_facts(layout: Layout) -> Facts:
         parse_manifest(manifest, layout.manifest),
         hashlib.sha256(manifest).hexdigest(),
         info,
+        vocabulary,
         {"python": run.get("python", "unknown"), **run.get("versions", {})},
     )
 
@@ -158,6 +178,15 @@ def _read_info(path: str) -> DatasetInfo:
         return DatasetInfo.from_json(files.read_bytes(path).decode(), path)
     except ValueError as error:
         raise RunError(f"{error}; make the shards again with --overwrite") from error
+
+
+def _read_vocabulary(layout: Layout, made_with: dict[str, Any]) -> Vocabulary:
+    try:
+        tokens = parse_vocab(_read_bytes(layout.shard_vocab, layout), layout.shard_vocab)
+    except ValueError as error:
+        raise RunError(f"{error}; make the shards again with --overwrite") from error
+    borders = [Border(*fields) for fields in made_with.get("borders", [])]
+    return Vocabulary(tokens, made_with.get("learned_from") is not None, borders)
 
 
 def _read_bytes(path: str, layout: Layout) -> bytes:

@@ -40,8 +40,8 @@ def tiles(facts: Facts) -> Html:
             for length in sorted(train, key=int)
         ]
     if total.in_instances:
-        inside = max(total.in_instances.values())
-        shown.append((share(total.unknown, inside), "of characters in instances are unknown"))
+        unknown = share(total.unknown, total.under_tokens)
+        shown.append((unknown, "of characters in instances are unknown"))
     boxes = [
         element("div", element("b", figure), element("span", what), class_="tile")
         for figure, what in shown
@@ -117,7 +117,7 @@ def _instances_table(accounts: Sequence[Account]) -> Html:
         (
             *(account.corpus, account.split_name, number(account.kept)),
             *(number(account.in_instances[length]) for length in lengths),
-            number_and_share(account.unknown, max(account.in_instances.values(), default=0)),
+            number_and_share(account.unknown, account.under_tokens),
             number_and_share(account.white_space, account.kept),
             number_and_share(account.dropped, account.kept),
             _balance([account.imbalance_at(length) for length in lengths]),
@@ -140,7 +140,7 @@ def _balance(imbalances: Sequence[int]) -> Html:
 
 
 def documents_section(facts: Facts) -> Html:
-    """Returns documents by outcome, their lengths, and how much of them the vocabulary knows."""
+    """Returns documents by outcome, and their lengths."""
     accounts = sorted(facts.accounts, key=lambda of: (of.corpus, SPLITS.index(of.split)))
     rows = [
         (
@@ -155,7 +155,6 @@ def documents_section(facts: Facts) -> Html:
         element("h2", "Documents", id="documents"),
         table(("corpus", "split", "read", "kept", "characters each"), rows, texts=2, total=True),
         element("div", *map(_lengths_chart, by_corpus), class_="charts"),
-        _coverage(accounts),
     )
 
 
@@ -175,23 +174,3 @@ def _power_label(power: int) -> str:
         if power >= exponent:
             return f"{1 << power - exponent}{unit}"
     return str(1 << power)
-
-
-def _coverage(accounts: Sequence[Account]) -> Html:
-    """Returns how much of the text the vocabulary knows."""
-    total = add_up(accounts)
-    if not total.in_instances:
-        return EMPTY
-    rows = [
-        (
-            of.corpus,
-            number(inside),
-            number(of.unknown),
-            share(of.unknown, inside),
-            share(inside - of.unknown, inside),
-        )
-        for of in [*add_up_by_corpus(accounts), total]
-        for inside in [max(of.in_instances.values(), default=0)]
-    ]
-    head = ("corpus", "characters in instances", "under [UNK]", "share", "known")
-    return join(element("h3", "Coverage of the vocabulary"), table(head, rows, total=True))

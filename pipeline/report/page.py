@@ -16,6 +16,7 @@ from pipeline.report.sample_sections import KeptTexts, rejections_section, rules
 from pipeline.report.sections import made_with_section, not_read_section
 from pipeline.report.shard_sections import instances_section
 from pipeline.report.style import STYLE
+from pipeline.report.vocabulary_section import vocabulary_section
 
 MAX_BYTES: Final = 3_000_000
 """Of the page; where samples would make it larger, fewer are shown."""
@@ -27,6 +28,7 @@ _SECTIONS: Final = (
     ("rules", "What rules changed"),
     ("rejected", "What was rejected"),
     ("documents", "Documents"),
+    ("vocabulary", "Vocabulary"),
     ("instances", "Instances"),
     ("not-read", "What was not read"),
     ("made-with", "Made with"),
@@ -41,11 +43,11 @@ _HEAD: Final = Html(
 )
 
 
-def write_report(layout: Layout) -> str:
+def write_report(layout: Layout) -> Facts:
     """Makes report.html of what lies in an output directory.
 
     Returns:
-      Its path.
+      What it tells.
 
     Raises:
       UsageError: something is missing; names it and the command that makes it.
@@ -53,7 +55,7 @@ def write_report(layout: Layout) -> str:
     """
     facts = read_facts(layout)
     files.write_bytes(layout.report, render(facts, _read_kept_texts(facts, layout)))
-    return layout.report
+    return facts
 
 
 def render(facts: Facts, kept_texts: KeptTexts) -> bytes:
@@ -81,6 +83,7 @@ def _render(facts: Facts, kept_texts: KeptTexts, shown: int) -> Html:
         rules_section(facts, shown),
         rejections_section(facts, kept_texts, shown),
         documents_section(facts),
+        vocabulary_section(facts),
         instances_section(facts.info),
         not_read_section(facts),
         made_with_section(facts),

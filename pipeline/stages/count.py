@@ -62,12 +62,12 @@ class Counted(NamedTuple):
         return cls(TokenCounts(*map(Counter, fields)))
 
 
-def count_part(part: PartOfDocuments, layout: Layout) -> Counted:
+def count_part(part: PartOfDocuments, layout: Layout, cased: bool) -> Counted:
     """Counts the training documents of one documents file; its words go to a file."""
     counts = TokenCounts.empty()
     with files.open_for_reading(layout.part(part.number, part.total)) as file:
         for block in part.training:
-            counts.add(*count_tokens(read_texts(file, block)))
+            counts.add(*count_tokens(read_texts(file, block), cased))
     files.write_bytes(layout.words(part.number, part.total), words.pack_words(counts.words))
     return Counted(counts._replace(words=Counter()))
 
@@ -115,20 +115,20 @@ def _open_word_files(word_range: WordRange, layout: Layout) -> Iterator[BinaryIO
             yield file
 
 
-def count_all(parts: Sequence[PartOfDocuments], layout: Layout) -> TokenCounts:
+def count_all(parts: Sequence[PartOfDocuments], layout: Layout, cased: bool) -> TokenCounts:
     """Does what the Beam graph does, for a few parts, in this process."""
     counts = TokenCounts.empty()
     for part in parts:
-        counts.add(*count_part(part, layout).token_counts)
+        counts.add(*count_part(part, layout, cased).token_counts)
     for word_range in plan_word_ranges(parts):
         counts.add(*add_up_words(word_range, layout).token_counts)
     return counts
 
 
-def count_stage(layout: Layout) -> Stage:
+def count_stage(layout: Layout, cased: bool) -> Stage:
     """Parts of documents -> Counted."""
     size_of = operator.attrgetter("text_bytes")
-    return Stage("count", count_part, (layout,), Counted, unit_name, size_of, layout)
+    return Stage("count", count_part, (layout, cased), Counted, unit_name, size_of, layout)
 
 
 def words_stage(layout: Layout) -> Stage:

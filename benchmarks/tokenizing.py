@@ -1,0 +1,133 @@
+"""`vocab.Tokenizer` by itself, over documents: does its text come back, and what does it cost?"""
+
+import time
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline.config import DocumentsConfig
+from pipeline.segmentation import load_segmenter, measure_words
+from vocab.basic_tokens import Kind, kind_of
+from vocab.special_tokens import UNK_ID
+from vocab.tokenizer import Tokenizer
+
+
+class RoundTrip(NamedTuple):
+    """What became of documents that were encoded and decoded.
+
+    Attributes:
+      compared: documents without [UNK].
+      differing: of these, not given back.
+      with_unknown: documents with [UNK], not compared.
+    """
+
+    compared: int = 0
+    differing: int = 0
+    with_unknown: int = 0
+
+    def __add__(self, other: Any) -> "RoundTrip":
+        return RoundTrip(*(left + right for left, right in zip(self, other, strict=True)))
+
+    def __str__(self) -> str:
+        return (
+            f"round trip: {self.differing:,} of {self.compared:,} documents differ; "
+            f"{self.with_unknown:,} with [UNK] are not compared"
+        )
+
+
+class Cost(NamedTuple):
+    """CPU seconds for the same documents, in blocks as a run has them.
+
+    Attributes:
+      segment: cutting them into words.
+      cold: tokenizing the words with a new tokenizer, as in a run.
+      warm: tokenizing them again.
+    """
+
+    segment: float = 0.0
+    cold: float = 0.0
+    warm: float = 0.0
+
+    def __str__(self) -> str:
+        segment = self.segment or 1.0
+        return (
+            f"tokenizing / segmenting: {self.cold / segment:.3f} with a new tokenizer, as in a "
+            f"run; {self.warm / segment:.3f} the second time ({self.segment:.2f}, "
+            f"{self.cold:.2f}, {self.warm:.2f} CPU seconds)"
+        )
+
+
+def check_round_trip(texts: Iterable[str], tokenizer: Tokenizer) -> RoundTrip:
+    """Encodes and decodes texts, and compares with `normalize` what comes back."""
+    total = RoundTrip()
+    normalize = Normalizer(tokenizer.cased)
+    for text in texts:
+        ids = tokenizer.encode(text)
+        if UNK_ID in ids:
+            total += RoundTrip(with_unknown=1)
+        else:
+            differs = normalize(tokenizer.decode(ids)) != normalize(text)
+            total += RoundTrip(compared=1, differing=differs)
+    return total
+
+
+class Normalizer(dict[int, str | None]):
+    """Leaves of a text what `decode` is to give back.
+
+    White space goes, and control and format characters, which no tokenizer of BERT's keeps. If not
+    cased, what is left is in lower case and without accents: NFD without nonspacing marks (Mn).
+    """
+
+    def __init__(self, cased: bool) -> None:
+        super().__init__()
+        self._cased = cased
+
+    def __missing__(self, code: int) -> str | None:
+        char = chr(code)
+        is_accent = not self._cased and unicodedata.category(char) == "Mn"
+        goes = is_accent or kind_of(char) in (Kind.SPACE, Kind.DROP)
+        self[code] = None if goes else char
+        return self[code]
+
+    def __call__(self, text: str) -> str:
+        """Returns what is left of a text."""
+        folded = text if self._cased else unicodedata.normalize("NFD", text.lower())
+        return folded.translate(self)
+
+
+def measure_cost(texts: Iterable[str], tokens: Sequence[str], cased: bool) -> Cost:
+    """Segments and tokenizes texts, a block at a time in turn, then tokenizes them again."""
+    segment = load_segmenter("rjieba")
+    segment("今天下雨")  # the dictionary is there from now on
+    tokenizer = Tokenizer(tokens, cased)
+    segmenting = cold = 0.0
+    blocks: list[tuple[str, Any]] = []
+    for block in _make_blocks(texts):
+        start = time.process_time()
+        word_lengths = measure_words(block, segment)
+        between = time.process_time()
+        text = "\n".join([*block, ""])
+        tokenizer.tokenize(text, word_lengths)
+        cold += time.process_time() - between
+        segmenting += between - start
+        blocks.append((text, word_lengths.astype(np.int32)))
+    start = time.process_time()
+    for text, word_lengths in blocks:
+        tokenizer.tokenize(text, word_lengths)
+    return Cost(segmenting, cold, time.process_time() - start)
+
+
+def _make_blocks(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Yields texts in blocks of the size that a run's have."""
+    block: list[str] = []
+    size = 0
+    for text in texts:
+        block.append(text)
+        size += len(text.encode())
+        if size >= DocumentsConfig().block_text_bytes:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
