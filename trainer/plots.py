@@ -1,11 +1,14 @@
 """train.csv of one or more runs -> curves of loss and accuracy, stage by stage."""
 
+import io
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from trainer.files import write_file
 from trainer.train_log import TRAIN, LogLine
 
 METRICS: Final = {
@@ -18,6 +21,13 @@ _MARKERS: Final = "osD^vP*X"
 _WINDOWS: Final = 40
 """A smoothed line averages over this part of the lines."""
 
+_WITHOUT_DATE: Final[dict[str, dict[str, None]]] = {
+    ".png": {},
+    ".svg": {"Date": None},
+    ".pdf": {"CreationDate": None},
+}
+"""Kinds of pictures, and what keeps out of them when they were made."""
+
 FloatArray = npt.NDArray[np.float64]
 Runs = Mapping[str, Sequence[LogLine]]
 
@@ -25,6 +35,32 @@ Runs = Mapping[str, Sequence[LogLine]]
 def plot_runs(
     runs: Runs, paths: Sequence[str], baselines: Mapping[str, float] | None = None
 ) -> None:
+    """Draws loss and accuracy over steps, as `draw_runs` does, into files.
+
+    Args:
+      runs: lines of train.csv, by the name of the run.
+      paths: files to write; their endings say how: .png, .svg or .pdf. Local or gs://.
+      baselines: losses to draw as dashed lines, by name.
+
+    Raises:
+      ValueError: a run has no line, or a file's ending is of no kind of picture.
+    """
+    import matplotlib as mpl
+
+    for path in paths:
+        if _ending(path) not in _WITHOUT_DATE:
+            raise ValueError(f"{path}: must end in {', '.join(_WITHOUT_DATE)}")
+    # A fixed salt keeps the ids in an SVG, and so its bytes, the same.
+    with mpl.rc_context({"svg.hashsalt": "t5s", "svg.fonttype": "none", "font.size": 9}):
+        figure = draw_runs(runs, baselines or {})
+        for path in paths:
+            picture = io.BytesIO()
+            ending = _ending(path)
+            figure.savefig(picture, format=ending[1:], dpi=200, metadata=_WITHOUT_DATE[ending])
+            write_file(path, picture.getvalue())
+
+
+def draw_runs(runs: Runs, baselines: Mapping[str, float]) -> Any:
     """Draws loss and accuracy over steps: a column a stage, a row a metric.
 
     Faint points are the lines of the log, the line through them a running mean, open markers
@@ -32,45 +68,43 @@ def plot_runs(
 
     Args:
       runs: lines of train.csv, by the name of the run.
-      paths: files to write; their endings say how (.png, .svg, .pdf).
       baselines: losses to draw as dashed lines, by name.
 
+    Returns:
+      A matplotlib figure.
+
     Raises:
-      ValueError: a run has no line, or a file's ending is of no kind of picture.
+      ValueError: a run has no line.
     """
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     for name, lines in runs.items():
         if not lines:
             raise ValueError(f"{name}: has no line yet")
     stages = sorted({(line.stage, line.max_seq_length) for of in runs.values() for line in of})
-    # A fixed salt keeps the ids in an SVG, and so its bytes, the same.
-    with mpl.rc_context({"svg.hashsalt": "t5s", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(1.2 + 4.2 * len(stages), 5.6), layout="constrained")
-        panels: Any = figure.subplots(len(METRICS), len(stages), squeeze=False, sharex="col")
-        for column, stage in enumerate(stages):
-            for row, metric in enumerate(METRICS):
-                _draw_panel(panels[row, column], runs, stage, metric)
-            panels[0, column].set_title(f"Stage {stage[0]}, sequences of {stage[1]} tokens")
-            panels[-1, column].set_xlabel("optimizer steps")
-            for name, loss in (baselines or {}).items():
-                panels[0, column].axhline(loss, color="#555555", ls="--", lw=1, label=name)
-        for row, label in enumerate(METRICS.values()):
-            panels[row, 0].set_ylabel(label)
-        handles = {
-            label: handle
-            for panel in panels.flat
-            for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(
-            *(handles.values(), handles.keys()),
-            loc="outside lower center",
-            ncols=min(len(handles), 2 + 2 * len(stages)),
-            frameon=False,
-        )
-        for path in paths:
-            figure.savefig(path, dpi=200, metadata=_metadata_without_date(path))
+    figure = Figure(figsize=(1.2 + 4.2 * len(stages), 5.6), layout="constrained")
+    panels: Any = figure.subplots(len(METRICS), len(stages), squeeze=False, sharex="col")
+    for column, stage in enumerate(stages):
+        for row, metric in enumerate(METRICS):
+            _draw_panel(panels[row, column], runs, stage, metric)
+        panels[0, column].set_title(f"Stage {stage[0]}, sequences of {stage[1]} tokens")
+        panels[-1, column].set_xlabel("optimizer steps")
+        for name, loss in baselines.items():
+            panels[0, column].axhline(loss, color="#555555", ls="--", lw=1, label=name)
+    for row, label in enumerate(METRICS.values()):
+        panels[row, 0].set_ylabel(label)
+    handles = {
+        label: handle
+        for panel in panels.flat
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        *(handles.values(), handles.keys()),
+        loc="outside lower center",
+        ncols=min(len(handles), 2 + 2 * len(stages)),
+        frameon=False,
+    )
+    return figure
 
 
 def smooth(values: FloatArray, window: int) -> FloatArray:
@@ -123,6 +157,5 @@ def _points(
     return table[:, 0], table[:, 1]
 
 
-def _metadata_without_date(path: str) -> dict[str, None]:
-    """Tells matplotlib to leave out when a picture was made, where it would say so."""
-    return {"Date": None} if path.endswith(".svg") else {}
+def _ending(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
