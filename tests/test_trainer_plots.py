@@ -82,8 +82,30 @@ def test_several_runs_have_a_colour_each_and_their_names():
     assert [line.get_marker() for line in tiny[2:]] == [line.get_marker() for line in base[2:]]
     [legend] = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
-        *("tiny", "held out, news2016zh", "held out, wiki2019zh", "base")
+        *("tiny", "base", "held out, news2016zh", "held out, wiki2019zh")
     ]
+
+
+FIVE = ("baike2018qa", "news2016zh", "translation2019zh", "webtext2019zh", "wiki2019zh")
+
+
+@pytest.mark.parametrize("stages", [((1, 128),), ((1, 128), (2, 512))])
+@pytest.mark.parametrize("names", [["tiny"], ["tiny", "base"], ["one", "two", "a-longer-name"]])
+def test_legend_lies_in_the_picture_and_below_the_panels(stages, names):
+    figure = draw_runs({name: make_run(0, stages, FIVE) for name in names}, {"at random": 9.52})
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert legend.x0 >= 0 and legend.x1 <= figure.bbox.x1 and legend.y0 >= 0
+    assert legend.y1 <= figure.axes[-1].get_tightbbox().y0
+    assert len(figure.legends[0].get_texts()) == len(FIVE) + len(names) + 1
+
+
+def test_small_accuracies_have_labels_that_differ():
+    lines = [LogLine(1, 128, step, TRAIN, 9.0, step / 1e6, 1e-3) for step in STEPS]
+    figure = draw_runs({"tiny": lines}, {})
+    figure.draw_without_rendering()
+    labels = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert len({*labels}) == len(labels) > 3
 
 
 def test_run_that_has_not_come_to_a_stage_has_no_point_there():
