@@ -1,49 +1,28 @@
 """Runs that begin with imported weights: what they begin with, go on with, refuse and keep."""
 
 import dataclasses
-import json
 import shutil
 
 import made_models
 import numpy as np
 import pytest
-from made_shards import LENGTH, VOCAB_SIZE, make_tfrecords
+from made_runs import MODEL, STAGE, TOKENS, make_data, train
 
 from trainer.checkpoints import CheckpointStore
 from trainer.cli import main
-from trainer.config import StageConfig, TrainingConfig
 from trainer.model import build_model
 from trainer.released import digest_weights, export_released
 from trainer.trained_model import TrainedModel, load_model
-from vocab.special_tokens import SPECIAL_TOKENS
-from vocab.vocab_file import digest_vocab, format_vocab
+from vocab.vocab_file import format_vocab
 
 pytestmark = pytest.mark.slow
 
-TOKENS = (*SPECIAL_TOKENS, *map(chr, range(0x4E00, 0x4E00 + VOCAB_SIZE - len(SPECIAL_TOKENS))))
 OTHER_TOKENS = (*TOKENS[:-2], TOKENS[-1], TOKENS[-2])
-MODEL = dataclasses.replace(made_models.SMALL, vocab_size=VOCAB_SIZE, num_hidden_layers=1)
-STAGE = StageConfig(
-    max_seq_length=LENGTH,
-    optimizer_steps=4,
-    learning_rate=1e-2,
-    global_batch_size=4,
-    micro_batch_size=4,
-)
-CONFIG = TrainingConfig(
-    model=MODEL, stages=(STAGE,), precision="float32", jit_compile=False, log_steps=1, save_steps=1
-)
-
-
-def make_data(folder, tokens):
-    made = make_tfrecords(folder, [[24]], vocab_sha256=digest_vocab(tokens))
-    (folder / "vocab.txt").write_bytes(format_vocab(tokens))
-    return made
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("tfrecords"), TOKENS)
+    return make_data(tmp_path_factory.mktemp("tfrecords"))
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +47,6 @@ def begun(tmp_path_factory, trained):
 @pytest.fixture
 def output(tmp_path, begun):
     return shutil.copytree(begun, tmp_path / "output")
-
-
-def train(output, data, *flags, **changes):
-    config = output.parent / "config.json"
-    config.write_text(json.dumps(dataclasses.replace(CONFIG, **changes).to_json()))
-    return main(["train", f"--config={config}", f"--data={data}", f"--output={output}", *flags])
 
 
 def newest_of(output):
