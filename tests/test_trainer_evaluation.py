@@ -236,16 +236,17 @@ def released(tmp_path_factory, trained):
 
 
 def test_command_prints_the_table_and_writes_json(trained, data, released, tmp_path, capsys):
-    flags = ["--lengths=512,128", "--held_out_sequences=3", "--batch_size=2", "--quiet"]
+    flags = ["--lengths=128", "--held_out_sequences=3", "--batch_size=2", "--quiet"]
     paths = [f"--model={released}", f"--data={data}", f"--json={tmp_path}/made/scores.json"]
     assert main(["evaluate", *paths, *flags]) == 0
-    expected = evaluate(trained, str(data), batch_size=2, sequences=3)
+    expected = evaluate(trained, str(data), lengths=[128], batch_size=2, sequences=3)
     assert capsys.readouterr() == (expected.to_table() + "\n", "")
     assert (tmp_path / "made/scores.json").read_text() == expected.to_json()
 
 
-def test_command_scores_the_test_split_at_all_lengths(trained, data, released, capsys):
-    assert main(["evaluate", f"--model={released}", f"--data={data}", "--split=test"]) == 0
+def test_command_scores_the_test_split_at_several_lengths(trained, data, released, capsys):
+    flags = ["--split=test", "--lengths=512,128"]
+    assert main(["evaluate", f"--model={released}", f"--data={data}", *flags]) == 0
     expected = evaluate(trained, str(data), split="test")
     assert capsys.readouterr().out == expected.to_table() + "\n"
 
