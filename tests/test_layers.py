@@ -16,7 +16,8 @@ MAY_IMPORT = {
 # Beam stays at the rim; files.py asks it for cloud storage only.
 MAY_IMPORT_BEAM = {"pipeline/beam_graph.py", "pipeline/files.py"}
 WITHOUT_TENSORFLOW = {
-    f"trainer/{name}.py" for name in ("batch", "cli", "config", "order", "scores")
+    *(f"trainer/{name}.py" for name in ("batch", "config", "config_flags", "order", "plots")),
+    *(f"trainer/{name}.py" for name in ("scores", "train_log", "using")),
 }
 SEGMENTERS = {"rjieba", "jieba"}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.checkpoints import CheckpointStore, Position
+from trainer.checkpoints import BEFORE_TRAINING, CheckpointStore, Position
 
 pytestmark = pytest.mark.slow
 
@@ -162,9 +162,43 @@ def test_checkpoint_of_another_model_is_refused(store):
         store.find_newest().restore(model=Part(1.0, shape=(5, 5)))
 
 
-def test_all_are_deleted(store, tmp_path):
+def test_all_trained_are_deleted(store, tmp_path):
     store.save(position_of(2), IDENTITY, model=Part(1.0))
-    store.delete_all()
-    store.delete_all()
+    (tmp_path / "checkpoints/1-128-00000003.unfinished").mkdir()
+    store.delete_trained()
+    store.delete_trained()
     assert store.find_newest() is None
-    assert not (tmp_path / "checkpoints").exists()
+    assert names(tmp_path) == []
+
+
+def test_imported_weights_stay_when_others_are_deleted(store, tmp_path):
+    store.save(BEFORE_TRAINING, {"initial": "x"}, model=Part(1.0))
+    for step in range(1, 6):
+        store.save(position_of(step), IDENTITY, model=Part(2.0))
+    assert names(tmp_path) == ["0-0-00000000", "1-128-00000004", "1-128-00000005"]
+    store.delete_trained()
+    assert names(tmp_path) == ["0-0-00000000"]
+    for found in (store.find_newest(), store.find_imported()):
+        assert (found.position.stage, found.identity) == (0, {"initial": "x"})
+
+
+def test_newest_is_never_the_imported_one_if_there_is_another(store):
+    store.save(BEFORE_TRAINING, IDENTITY, model=Part(1.0))
+    store.save(position_of(1), IDENTITY, model=Part(2.0))
+    assert store.find_newest().position == position_of(1)
+    assert store.find_imported().position.stage == 0
+
+
+def test_run_without_imported_weights_has_none(store):
+    store.save(position_of(1), IDENTITY, model=Part(2.0))
+    assert store.find_imported() is None
+
+
+def test_damaged_imported_weights_are_an_error(store, warnings, tmp_path):
+    store.save(BEFORE_TRAINING, IDENTITY, model=Part(1.0))
+    flip(tmp_path / "checkpoints/0-0-00000000/variables.data-00000-of-00001")
+    message = "0-0-00000000: variables.data-00000-of-00001 is damaged; import the weights again"
+    for find in (store.find_newest, store.find_imported):
+        with pytest.raises(ValueError, match=message):
+            find()
+    assert warnings == []

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from trainer.cli import describe_fields, main
+from trainer.cli import main
 from trainer.config import MODELS, RELEASED_STAGES, StageConfig, TrainingConfig, read_config
+from trainer.config_flags import describe_fields
 
 
 def print_config(capsys, *flags):
@@ -86,9 +87,47 @@ def test_every_field_is_described():
         assert all(len(meaning) > 10 for meaning in meanings.values())
 
 
-def test_help_and_config_need_no_tensorflow():
+@pytest.mark.parametrize("flags", [["--help"], ["export", "--help"], ["config", "--config=tiny"]])
+def test_help_and_config_need_no_tensorflow(flags):
     program = (
-        "import sys; from trainer.cli import main; main(['config', '--config=tiny']); "
+        "import sys; from trainer.cli import main\n"
+        f"try: main({flags})\nexcept SystemExit: pass\n"
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'numpy', 'bert4keras')))"
     )
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert finished.returncode == 0
+    assert "usage: " in finished.stdout or '"stages"' in finished.stdout
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    printed = capsys.readouterr().out
+    for command in ("train", "config", "fill-mask", "evaluate", "plot", "export", "import"):
+        assert f"`{command}`" in printed
+
+
+@pytest.mark.parametrize(
+    ("missing", "command"),
+    [
+        ("matplotlib", "plot {folder}/train.csv --output={folder}/a.png"),
+        pytest.param(
+            *("tensorflow_text", "export --model=m --format=saved_model --output=o"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *("safetensors", "export --model=m --format=huggingface --output=o"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_missing_package_is_named_with_its_remedy(monkeypatch, capsys, tmp_path, missing, command):
+    monkeypatch.setitem(sys.modules, missing, None)
+    for module in ("trainer.saved_model", "trainer.huggingface"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    header = "stage,max_seq_length,step,data,mlm_loss,mlm_acc,learning_rate"
+    (tmp_path / "train.csv").write_text(f"{header}\n1,128,1,train,9,0,0\n")
+    assert main(command.format(folder=tmp_path).split()) == 1
+    printed = capsys.readouterr().err
+    assert f"trainer: the package {missing} is missing: pip install '.[train]'" in printed
+    assert printed.count("\n") == 1

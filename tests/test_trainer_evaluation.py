@@ -11,10 +11,12 @@ import tensorflow as tf
 
 from pipeline.cli import main as run_pipeline
 from tfrecords_schema.features import unpack_word_starts
+from trainer.cli import main
 from trainer.config import ModelConfig
 from trainer.data import make_held_out_datasets
 from trainer.evaluation import evaluate
 from trainer.model import build_model
+from trainer.released import export_released
 from trainer.scores import Score
 from trainer.shards import open_dataset
 from trainer.step import HeldOutStep
@@ -224,3 +226,31 @@ def test_model_that_gives_no_numbers_is_refused(trained, data):
     weight.assign(np.full(weight.shape, np.nan))
     with pytest.raises(FloatingPointError, match="baike2018qa, length 128: the loss is nan"):
         evaluate(trained._replace(model=model), str(data), lengths=[128], sequences=1)
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory, trained):
+    folder = tmp_path_factory.mktemp("exported") / "released"
+    export_released(trained, str(folder))
+    return folder
+
+
+def test_command_prints_the_table_and_writes_json(trained, data, released, tmp_path, capsys):
+    flags = ["--lengths=128", "--held_out_sequences=3", "--batch_size=2", "--quiet"]
+    paths = [f"--model={released}", f"--data={data}", f"--json={tmp_path}/made/scores.json"]
+    assert main(["evaluate", *paths, *flags]) == 0
+    expected = evaluate(trained, str(data), lengths=[128], batch_size=2, sequences=3)
+    assert capsys.readouterr() == (expected.to_table() + "\n", "")
+    assert (tmp_path / "made/scores.json").read_text() == expected.to_json()
+
+
+def test_command_scores_the_test_split_at_several_lengths(trained, data, released, capsys):
+    flags = ["--split=test", "--lengths=512,128"]
+    assert main(["evaluate", f"--model={released}", f"--data={data}", *flags]) == 0
+    expected = evaluate(trained, str(data), split="test")
+    assert capsys.readouterr().out == expected.to_table() + "\n"
+
+
+def test_command_refuses_data_by_one_line(released, tmp_path, capsys):
+    assert main(["evaluate", f"--model={released}", f"--data={tmp_path}"]) == 1
+    assert capsys.readouterr().err.startswith(f"trainer: {tmp_path}/dataset_info.json: missing")

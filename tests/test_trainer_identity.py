@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from trainer.config import MODELS, OptimizerConfig, StageConfig, TrainingConfig
-from trainer.identity import identify, refuse_other_run
+from trainer.identity import identify, identify_imported, refuse_other_run
 from trainer.shards import Dataset, Shard
 
 STAGE = StageConfig(max_seq_length=128, optimizer_steps=10, learning_rate=1e-3)
@@ -77,3 +77,43 @@ def test_other_data_is_refused(changes):
     other = DATASET._replace(**changes)
     with pytest.raises(ValueError, match=r"x is of another run: data.stage 1 was "):
         refuse_other_run(identify(CONFIG, {1: DATASET}), identify(CONFIG, {1: other}), "x")
+
+
+IMPORTED = identify_imported(MODELS["tiny"], "of weights")
+
+
+@pytest.mark.parametrize("changes", [{}, {"seed": 1, "masking": "dynamic"}])
+def test_any_run_with_their_model_begins_with_imported_weights(changes):
+    config = dataclasses.replace(CONFIG, **changes)
+    refuse_other_run(IMPORTED, identify(config, {1: DATASET}, "of weights"), "x")
+
+
+def test_imported_weights_of_another_model_are_refused_without_offering_to_delete_them():
+    config = dataclasses.replace(CONFIG, model=MODELS["base"])
+    message = "^x holds imported weights of another model: model.attention_head_size was 32, is 64;"
+    with pytest.raises(ValueError, match=message) as raised:
+        refuse_other_run(IMPORTED, identify(config, {1: DATASET}, "of weights"), "x")
+    assert "--overwrite" not in str(raised.value)
+
+
+def test_run_that_began_with_imported_weights_is_not_one_that_did_not():
+    begun, fresh = (identify(CONFIG, {1: DATASET}, imported) for imported in ("a", None))
+    refuse_other_run(begun, begun, "x")
+    with pytest.raises(ValueError, match='x is of another run: initial was "a", is null'):
+        refuse_other_run(begun, fresh, "x")
+    with pytest.raises(ValueError, match='x is of another run: initial was null, is "a"'):
+        refuse_other_run(fresh, begun, "x")
+
+
+def test_checkpoint_of_before_runs_could_be_imported_is_still_that_of_a_fresh_run():
+    saved = identify(CONFIG, {1: DATASET})
+    del saved["initial"]
+    refuse_other_run(saved, identify(CONFIG, {1: DATASET}), "x")
+
+
+@pytest.mark.parametrize("name", ["seed", "optimizer", "stages"])
+def test_checkpoint_that_lacks_a_field_is_refused(name):
+    saved = identify(CONFIG, {1: DATASET})
+    del saved[name]
+    with pytest.raises(ValueError, match=f"x is of another run: {name}"):
+        refuse_other_run(saved, identify(CONFIG, {1: DATASET}), "x")

@@ -1,10 +1,11 @@
 """train.csv."""
 
+import subprocess
+import sys
+
 import pytest
 
-from trainer.train_log import TRAIN, LogLine, TrainLog, average, parse_log
-
-pytestmark = pytest.mark.slow
+from trainer.train_log import TRAIN, LogLine, TrainLog, average, parse_log, read_log
 
 LINES = [
     LogLine(1, 128, 100, TRAIN, 9.5, 0.0, 1e-3),
@@ -76,6 +77,25 @@ def test_missing_log_is_an_empty_one(tmp_path):
 def test_other_files_are_refused(text, message):
     with pytest.raises(ValueError, match=message):
         parse_log(text, "x")
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "curves.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(ValueError, match=r"curves.png: is no train.csv \('utf-8'"):
+        read_log(str(tmp_path / "curves.png"))
+    (tmp_path / "nul").write_text(f"{HEADER}{'x' * 200_000}")
+    with pytest.raises(ValueError, match=r"nul: is no train.csv \(field larger than"):
+        read_log(str(tmp_path / "nul"))
+
+
+def test_log_is_read_and_written_without_tensorflow(tmp_path):
+    make_log(tmp_path / "train.csv", LINES)
+    program = (
+        "import sys; from trainer.train_log import *; log = TrainLog(sys.argv[1])\n"
+        "log.read_until(2, 200); log.save(); print(len(log.lines), 'tensorflow' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "train.csv")]
+    assert subprocess.check_output(command, text=True).split() == ["4", "False"]
 
 
 def test_average_does_not_depend_on_order():

@@ -49,6 +49,10 @@ class Position:
         return f"{self.stage}-{self.max_seq_length}-{self.step:08d}"
 
 
+BEFORE_TRAINING: Final = Position(stage=0, max_seq_length=0, step=0, data_position=0)
+"""Where a run stands that begins with imported weights; this checkpoint stays all along."""
+
+
 class Checkpoint(NamedTuple):
     """A whole checkpoint.
 
@@ -118,22 +122,37 @@ class CheckpointStore:
         """Returns the newest whole checkpoint; warns of newer ones that are damaged.
 
         Raises:
-          ValueError: a checkpoint is of a format that this program does not read.
+          ValueError: a checkpoint is of a format that this program does not read, or only that
+            of imported weights is left and it is damaged.
         """
         for name in reversed(self._names()):
-            folder = _join(self.folder, name)
+            if name == BEFORE_TRAINING.name:
+                return self.find_imported()
             try:
-                info = _read_info(folder)
-                _verify(folder, info["files"])
+                return _open(_join(self.folder, name))
             except _DamagedError as error:
-                self._warn(f"{folder}: {error}; going on from an older checkpoint")
-                continue
-            return Checkpoint(folder, Position(**info["position"]), info["identity"])
+                self._warn(f"{error}; going on from an older checkpoint")
         return None
 
-    def delete_all(self) -> None:
-        """Deletes every checkpoint, whole or not."""
-        delete_folder(self.folder)
+    def find_imported(self) -> Checkpoint | None:
+        """Returns the checkpoint of the weights that the run began with, if they were imported.
+
+        Raises:
+          ValueError: it is damaged: a run that began with random weights would be another.
+        """
+        folder = _join(self.folder, BEFORE_TRAINING.name)
+        if not tf.io.gfile.isdir(folder):
+            return None
+        try:
+            return _open(folder)
+        except _DamagedError as error:
+            raise ValueError(f"{error}; import the weights again, into another folder") from error
+
+    def delete_trained(self) -> None:
+        """Deletes every checkpoint, whole or not, but that of imported weights."""
+        for name in _list(self.folder):
+            if name != BEFORE_TRAINING.name:
+                delete_folder(_join(self.folder, name))
 
     def _names(self) -> list[str]:
         names = [name for name in _list(self.folder) if _NAME.fullmatch(name)]
@@ -141,7 +160,7 @@ class CheckpointStore:
 
     def _delete_old(self) -> None:
         names = self._names()
-        staying = {*names[-self._kept :], *self._best_of_stages(names)}
+        staying = {BEFORE_TRAINING.name, *names[-self._kept :], *self._best_of_stages(names)}
         for name in names:
             if name not in staying:
                 delete_folder(_join(self.folder, name))
@@ -160,7 +179,13 @@ class CheckpointStore:
 
 
 class _DamagedError(Exception):
-    """A checkpoint is not whole; the message says what is wrong."""
+    """A checkpoint is not whole; the message says which, and what is wrong."""
+
+
+def _open(folder: str) -> Checkpoint:
+    info = _read_info(folder)
+    _verify(folder, info["files"])
+    return Checkpoint(folder, Position(**info["position"]), info["identity"])
 
 
 def _read_info(folder: str) -> dict[str, Any]:
@@ -169,12 +194,12 @@ def _read_info(folder: str) -> dict[str, Any]:
         with tf.io.gfile.GFile(path, "r") as file:
             info = json.loads(file.read())
     except tf.errors.NotFoundError as error:
-        raise _DamagedError(f"{_INFO} is missing") from error
+        raise _DamagedError(f"{folder}: {_INFO} is missing") from error
     except ValueError as error:  # no JSON, or no UTF-8
-        raise _DamagedError(f"{_INFO} is damaged ({error})") from error
+        raise _DamagedError(f"{folder}: {_INFO} is damaged ({error})") from error
     version = info.get("format_version") if isinstance(info, dict) else None
     if version is None:
-        raise _DamagedError(f"{_INFO} is damaged (no format_version)")
+        raise _DamagedError(f"{folder}: {_INFO} is damaged (no format_version)")
     if version != FORMAT_VERSION:
         raise ValueError(
             f"{path}: format version {version}, this program reads {FORMAT_VERSION}; "
@@ -187,9 +212,9 @@ def _verify(folder: str, files: Mapping[str, Sequence[int]]) -> None:
     for name, measured in sorted(files.items()):
         path = _join(folder, name)
         if not tf.io.gfile.exists(path):
-            raise _DamagedError(f"{name} is missing")
+            raise _DamagedError(f"{folder}: {name} is missing")
         if _measure(path) != list(measured):
-            raise _DamagedError(f"{name} is damaged")
+            raise _DamagedError(f"{folder}: {name} is damaged")
 
 
 def _measure(path: str) -> list[int]:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from trainer.config import TrainingConfig
+from trainer.config import ModelConfig, TrainingConfig
 from trainer.shards import Dataset
 
 _SHAPING: Final = ("model", "optimizer", "masking", "seed", "jit_compile")
@@ -15,8 +15,12 @@ _SHAPING_OF_STAGES: Final = (
     "global_batch_size",
 )
 
+_OF_IMPORTED: Final = {"model", "initial", "data"}
 
-def identify(config: TrainingConfig, datasets: Mapping[int, Dataset]) -> dict[str, Any]:
+
+def identify(
+    config: TrainingConfig, datasets: Mapping[int, Dataset], imported: str | None = None
+) -> dict[str, Any]:
     """Returns what shapes the weights, by name, as JSON values.
 
     What only decides how fast a machine gets there is left out: a run may go on with other micro
@@ -25,9 +29,11 @@ def identify(config: TrainingConfig, datasets: Mapping[int, Dataset]) -> dict[st
     Args:
       config: the run.
       datasets: of the stages that are to be trained, by their numbers, from 1.
+      imported: digest of the weights that the run begins with; None of random ones.
     """
     fields = config.to_json()
-    identity = {name: fields[name] for name in _SHAPING}
+    identity: dict[str, Any] = {name: fields[name] for name in _SHAPING}
+    identity["initial"] = imported
     identity["stages"] = [
         {name: stage[name] for name in _SHAPING_OF_STAGES} for stage in fields["stages"]
     ]
@@ -37,8 +43,20 @@ def identify(config: TrainingConfig, datasets: Mapping[int, Dataset]) -> dict[st
     return identity
 
 
+def identify_imported(model: ModelConfig, digest: str) -> dict[str, Any]:
+    """Returns what is known of imported weights: they belong to any run with this model.
+
+    Args:
+      model: their shape.
+      digest: of the weights.
+    """
+    return {"model": model.to_json(), "initial": digest, "data": {}}
+
+
 def refuse_other_run(saved: Mapping[str, Any], identity: Mapping[str, Any], folder: str) -> None:
-    """Checks that a checkpoint is this run's; data is compared of stages that both know.
+    """Checks that a checkpoint is this run's, or holds imported weights for its model.
+
+    Data is compared of stages that both know.
 
     Args:
       saved: what the checkpoint's run was made of.
@@ -48,15 +66,23 @@ def refuse_other_run(saved: Mapping[str, Any], identity: Mapping[str, Any], fold
     Raises:
       ValueError: they differ; the message names every field that does.
     """
+    is_imported = set(saved) == _OF_IMPORTED
     both = saved["data"].keys() & identity["data"].keys()
     old, new = (
         {**fields, "data": {stage: fields["data"][stage] for stage in both}}
         for fields in (saved, identity)
     )
-    differences = list(_compare("", old, new))
+    if is_imported:
+        new = {name: new[name] for name in _OF_IMPORTED}
+    differences = "; ".join(_compare("", old, new))
+    if differences and is_imported:
+        raise ValueError(
+            f"{folder} holds imported weights of another model: {differences}. Give their model "
+            "in --config, or another --output, to begin there with random weights"
+        )
     if differences:
         raise ValueError(
-            f"{folder} is of another run: {'; '.join(differences)}. Give what it was begun with, "
+            f"{folder} is of another run: {differences}. Give what it was begun with, "
             "another --output, or --overwrite to delete it and start afresh"
         )
 

@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 import tempfile
-from typing import Any, Final
+from typing import Any
 
 import tensorflow as tf
 
-from trainer.checkpoints import CheckpointStore, Position
+from trainer.checkpoints import BEFORE_TRAINING, CheckpointStore
+from trainer.identity import identify_imported
 from trainer.initialization import weight_names
 from trainer.new_folder import new_folder
 from trainer.trained_model import (
@@ -20,9 +21,6 @@ from trainer.trained_model import (
     load_model,
 )
 from vocab.vocab_file import format_vocab
-
-BEFORE_TRAINING: Final = Position(stage=0, max_seq_length=0, step=0, data_position=0)
-"""Where a run stands that begins with weights that were trained elsewhere."""
 
 
 def export_released(trained: TrainedModel, folder: str) -> None:
@@ -61,11 +59,7 @@ def import_released(folder: str, output: str) -> None:
     """
     with new_folder(output) as unfinished:
         trained = load_model(folder)
-        identity = {
-            "model": trained.config.to_json(),
-            "data": {},
-            "initial": digest_weights(trained),
-        }
+        identity = identify_imported(trained.config, digest_weights(trained))
         store = CheckpointStore(f"{unfinished}/{CHECKPOINTS_FOLDER}", kept=1, warn=print)
         store.save(BEFORE_TRAINING, identity, model=trained.model.full)
         _write(f"{unfinished}/{VOCAB_FILE}", format_vocab(trained.tokens))

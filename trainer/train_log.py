@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-import tensorflow as tf
+
+from trainer.files import read_file, write_file
 
 TRAIN: Final = "train"
 
@@ -48,10 +49,10 @@ class TrainLog:
         Raises:
           ValueError: the file is no train.csv.
         """
-        if not tf.io.gfile.exists(self._path):
+        try:
+            lines = read_log(self._path)
+        except FileNotFoundError:
             return
-        with tf.io.gfile.GFile(self._path, "r") as file:
-            lines = parse_log(file.read(), self._path)
         self.lines = [line for line in lines if (line.stage, line.step) <= (stage, step)]
 
     def add(self, line: LogLine) -> None:
@@ -64,10 +65,21 @@ class TrainLog:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(LogLine._fields)
         writer.writerows(map(_format, self.lines))
-        unfinished = f"{self._path}.unfinished"
-        with tf.io.gfile.GFile(unfinished, "w") as file:
-            file.write(text.getvalue())
-        tf.io.gfile.rename(unfinished, self._path, overwrite=True)
+        write_file(self._path, text.getvalue().encode())
+
+
+def read_log(path: str) -> list[LogLine]:
+    """Reads train.csv, local or gs://.
+
+    Raises:
+      FileNotFoundError: it is missing.
+      ValueError: the file is no train.csv.
+    """
+    content = read_file(path)
+    try:
+        return parse_log(content.decode(), path)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is no train.csv ({error})") from error
 
 
 def parse_log(text: str, name: str) -> list[LogLine]:
@@ -76,7 +88,10 @@ def parse_log(text: str, name: str) -> list[LogLine]:
     Raises:
       ValueError: a line that `TrainLog` does not write.
     """
-    rows = list(csv.reader(io.StringIO(text)))
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise ValueError(f"{name}: is no train.csv ({error})") from error
     if not rows or tuple(rows[0]) != LogLine._fields:
         raise ValueError(f"{name}: line 1 must be {','.join(LogLine._fields)}")
     lines: list[LogLine] = []

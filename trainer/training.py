@@ -6,21 +6,23 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from types import FrameType
 from typing import Any, Final, NamedTuple
 
 import tensorflow as tf
 
 from trainer import devices, guard_rails
-from trainer.checkpoints import Checkpoint, CheckpointStore
-from trainer.config import TrainingConfig
+from trainer.checkpoints import BEFORE_TRAINING, Checkpoint, CheckpointStore
+from trainer.config import StageConfig, TrainingConfig
 from trainer.damage import naming_damage
+from trainer.files import read_file, write_file
 from trainer.identity import identify, refuse_other_run
 from trainer.model import build_model
 from trainer.shards import Dataset, open_dataset
 from trainer.stage import StageTrainer
 from trainer.train_log import TrainLog
+from trainer.trained_model import CHECKPOINTS_FOLDER, VOCAB_FILE
 from vocab.vocab_file import parse_vocab
 
 _EXIT_CODES: Final[dict[int, int]] = {signal.SIGTERM: 0, signal.SIGINT: 130}
@@ -40,7 +42,8 @@ class RunOptions:
       output: folder of checkpoints and logs; local or gs://.
       max_predictions_per_seq: most masked tokens of one sequence, for data that does not say.
       only_stage: sequence length of the stage to do; None for all.
-      overwrite: whether what the output folder holds of an earlier run is deleted.
+      overwrite: whether what the output folder holds of an earlier run is deleted; weights that
+        were imported into it stay, and it begins with them.
       quiet: whether nothing but warnings is printed.
     """
 
@@ -74,11 +77,9 @@ def train(config: TrainingConfig, options: RunOptions) -> int:
     strategy = devices.make_strategy()
     guard_rails.check_run(config, datasets, strategy.num_replicas_in_sync)
     output = options.output.rstrip("/")
-    store = CheckpointStore(f"{output}/checkpoints", config.checkpoints_kept, _warn)
+    store = CheckpointStore(f"{output}/{CHECKPOINTS_FOLDER}", config.checkpoints_kept, _warn)
     log = TrainLog(f"{output}/train.csv")
-    identity = identify(config, datasets)
-    newest = _take_up(store, log, identity, options.overwrite)
-    _write_beginnings(config, options)
+    newest, identity = _take_up(config, options, datasets, store, log)
 
     precision = devices.resolve_precision(config.precision, strategy)
     with strategy.scope():
@@ -88,7 +89,7 @@ def train(config: TrainingConfig, options: RunOptions) -> int:
     device = f"{devices.describe(strategy)}, {precision}"
     say(guard_rails.describe_run(config, datasets, parameters, device))
     if newest:
-        say(f"Going on from stage {newest.position.stage}, step {newest.position.step:,}")
+        say(_describe_beginning(newest, options))
     for doubt in guard_rails.find_doubts(config, datasets):
         _warn(doubt)
     with _saving_on_signals() as received:
@@ -128,31 +129,54 @@ def _open_datasets(config: TrainingConfig, options: RunOptions) -> dict[int, Dat
 
 
 def _take_up(
-    store: CheckpointStore, log: TrainLog, identity: dict[str, Any], overwrite: bool
-) -> Checkpoint | None:
-    """Returns the checkpoint to go on from; the log is cut back to it."""
-    if overwrite:
-        store.delete_all()
-    newest = store.find_newest()
+    config: TrainingConfig,
+    options: RunOptions,
+    datasets: Mapping[int, Dataset],
+    store: CheckpointStore,
+    log: TrainLog,
+) -> tuple[Checkpoint | None, dict[str, Any]]:
+    """Makes the output folder ready; returns the checkpoint to go on from and what the run is."""
+    newest = store.find_imported() if options.overwrite else store.find_newest()
+    identity = identify(config, datasets, newest.identity.get("initial") if newest else None)
     if newest:
         refuse_other_run(newest.identity, identity, newest.folder)
+    vocab = _read_vocab(config, options, newest)
+    if options.overwrite:
+        store.delete_trained()
+    elif newest:
         log.read_until(newest.position.stage, newest.position.step)
-    return newest
-
-
-def _write_beginnings(config: TrainingConfig, options: RunOptions) -> None:
-    """Writes what a run begins with: its configuration and its vocabulary."""
     output = options.output.rstrip("/")
-    tf.io.gfile.makedirs(output)
-    with tf.io.gfile.GFile(f"{output}/config.json", "w") as file:
-        file.write(json.dumps(config.to_json(), indent=2) + "\n")
-    vocab = options.vocab or f"{options.data.rstrip('/')}/vocab.txt"
-    if options.vocab or tf.io.gfile.exists(vocab):
-        with tf.io.gfile.GFile(vocab, "rb") as file:
-            content = file.read()
-        parse_vocab(content, vocab, config.model.vocab_size)
-        with tf.io.gfile.GFile(f"{output}/vocab.txt", "wb") as file:
-            file.write(content)
+    write_file(f"{output}/config.json", (json.dumps(config.to_json(), indent=2) + "\n").encode())
+    if vocab is not None:
+        write_file(f"{output}/{VOCAB_FILE}", vocab)
+    return newest, identity
+
+
+def _read_vocab(
+    config: TrainingConfig, options: RunOptions, newest: Checkpoint | None
+) -> bytes | None:
+    """Returns the vocabulary of the data, if it has one; refuses another than the weights have."""
+    path = options.vocab or f"{options.data.rstrip('/')}/{VOCAB_FILE}"
+    if not options.vocab and not tf.io.gfile.exists(path):
+        return None
+    content = read_file(path)
+    tokens = parse_vocab(content, path, config.model.vocab_size)
+    ours = f"{options.output.rstrip('/')}/{VOCAB_FILE}"
+    if newest and tf.io.gfile.exists(ours) and parse_vocab(read_file(ours), ours) != tokens:
+        raise ValueError(
+            f"{path}: another vocabulary than {ours}, which belongs to the weights in "
+            f"{newest.folder}; make the data with that one, or give another --output"
+        )
+    return content
+
+
+def _describe_beginning(newest: Checkpoint, options: RunOptions) -> str:
+    if newest.position.stage > BEFORE_TRAINING.stage:
+        return f"Going on from stage {newest.position.stage}, step {newest.position.step:,}"
+    text = f"Beginning with the imported weights in {newest.folder}"
+    if options.overwrite:
+        text += ", which --overwrite keeps; for random weights give another --output"
+    return text
 
 
 def _train_stages(
@@ -164,18 +188,27 @@ def _train_stages(
     """Trains what is left of some stages, one after the other, until a signal comes."""
     stages = stage_trainer.config.stages
     for number, dataset in datasets.items():
-        stage, done = newest.position.stage if newest else 1, newest.position.step if newest else 0
-        steps = stages[stage - 1].optimizer_steps
-        if number < stage or (number == stage and done == steps):
+        unfinished, done = _find_unfinished(newest, stages)
+        if number < unfinished:
             continue
-        if number > stage + 1 or (number > stage and done < steps):
+        if number > unfinished:
+            steps = stages[unfinished - 1].optimizer_steps
             raise ValueError(
-                f"--stage={stages[number - 1].max_seq_length}: stage {stage} has done {done:,} of "
-                f"its {steps:,} steps in {output}; leave --stage out to train it first"
+                f"--stage={stages[number - 1].max_seq_length}: stage {unfinished} has done "
+                f"{done:,} of its {steps:,} steps in {output}; leave --stage out to train it first"
             )
         newest = stage_trainer.train(number, dataset, newest)
         if stage_trainer.received:
             return
+
+
+def _find_unfinished(newest: Checkpoint | None, stages: Sequence[StageConfig]) -> tuple[int, int]:
+    """Returns the number of the first stage that is not finished, and its steps that are done."""
+    position = newest.position if newest else BEFORE_TRAINING
+    steps = [0, *(stage.optimizer_steps for stage in stages)]  # stage 0 is what was before
+    if position.step < steps[position.stage]:
+        return position.stage, position.step
+    return position.stage + 1, 0
 
 
 @contextlib.contextmanager
