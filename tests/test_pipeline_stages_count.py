@@ -6,7 +6,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import beam_graph, files, local_pool
+from pipeline import beam_graph, beam_run, files, local_pool
 from pipeline.blocks import encode_document
 from pipeline.layout import Layout
 from pipeline.manifest import Manifest
@@ -134,7 +134,7 @@ def test_counting_graph_writes_what_counting_in_one_process_finds(
     layout, parts, monkeypatch, range_bytes
 ):
     monkeypatch.setattr(count, "_BYTES_OF_WORD_RANGE", range_bytes)
-    beam_graph.run_graph(
+    beam_run.run_graph(
         lambda pipeline: beam_graph.build_counting_graph(pipeline, parts, layout, True),
         local_pool.LOCAL,
         [],
