@@ -15,6 +15,7 @@ from typing import Any, Final
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
     PipelineOptions,
+    PortableOptions,
     _BeamArgumentParser,  # pyright: ignore[reportPrivateUsage]
 )
 from apache_beam.runners.runner import PipelineState
@@ -22,6 +23,8 @@ from apache_beam.runners.runner import PipelineState
 from pipeline import local_pool
 from pipeline.clusters import LOCAL
 from pipeline.errors import PipelineError, RunError, UsageError
+
+_LONGEST_JOB_SECONDS: Final = 90 * 24 * 3600
 
 
 def run_graph(build: Callable[[beam.Pipeline], None], runner: str, beam_flags: list[str]) -> None:
@@ -41,7 +44,7 @@ def run_graph(build: Callable[[beam.Pipeline], None], runner: str, beam_flags: l
     # They would log every error of a unit several times over; what is raised says it once.
     for noisy in ("apache_beam", "root") if runner != LOCAL else ("apache_beam",):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    pipeline = beam.Pipeline(runner=name, options=PipelineOptions(beam_flags))
+    pipeline = beam.Pipeline(runner=name, options=_make_options(beam_flags))
     build(pipeline)
     try:
         state = _run_to_end(pipeline)
@@ -55,6 +58,14 @@ def run_graph(build: Callable[[beam.Pipeline], None], runner: str, beam_flags: l
         raise
     if str(state) != PipelineState.DONE:
         raise RunError(f"the {name} job ended as {state}; its own log says why")
+
+
+def _make_options(beam_flags: Sequence[str]) -> PipelineOptions:
+    options = PipelineOptions(list(beam_flags))
+    if "job_server_timeout" not in options.get_all_options(drop_default=True):
+        # Beam's own limit of 300 s holds for the stream of a job's states, too: longer jobs fail.
+        options.view_as(PortableOptions).job_server_timeout = _LONGEST_JOB_SECONDS
+    return options
 
 
 def _run_to_end(pipeline: beam.Pipeline) -> Any:

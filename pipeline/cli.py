@@ -61,6 +61,7 @@ def _main(argv: Sequence[str] | None) -> int:
         if command in (_REPORT, _INSPECT):
             return _show(command, arguments)
         clusters.check_flags(arguments.runner, beam_flags, arguments.num_workers)
+        clusters.check_reachable(arguments.runner, beam_flags)
         _find_places(arguments, beam_flags)
         options = _make_options(command, arguments, others)
         facts = run.run(options)

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import shutil
+import socket
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -40,6 +41,7 @@ _ONLY_ON_CLUSTERS: Final = (
     *("environment_type", "environment_config", "environment_options", "sdk_worker_parallelism"),
 )
 _THIS_MACHINE: Final = ("localhost", "127.0.0.1", "::1")
+_SECONDS_TO_ANSWER: Final = 20
 
 
 def check_flags(runner: str, flags: Mapping[str, Any], num_workers: int | None) -> None:
@@ -71,6 +73,27 @@ def check_flags(runner: str, flags: Mapping[str, Any], num_workers: int | None) 
     _check_environment(_environment_type(runner, flags), flags)
 
 
+def check_reachable(runner: str, flags: Mapping[str, Any]) -> None:
+    """Refuses a cluster at whose address nobody listens.
+
+    Raises:
+      UsageError: names the flag and the address.
+    """
+    names = {FLINK: ("job_endpoint", "flink_master"), PORTABLE: ("job_endpoint",)}
+    for name in names.get(runner, ()):
+        address = flags.get(name)
+        if address is None or address in _NO_ADDRESSES:
+            continue
+        host, port = _host_and_port(address)
+        try:
+            socket.create_connection((host, port), _SECONDS_TO_ANSWER).close()
+        except OSError as error:
+            raise UsageError(
+                f"--{name}={address}: nobody listens there ({error}); start the cluster first, or "
+                "correct the address"
+            ) from error
+
+
 def shares_machine(runner: str, flags: Mapping[str, Any]) -> bool:
     """Tells whether workers run on the launcher's machine, as far as the flags say."""
     return runner == LOCAL or _hosts(flags) <= set(_THIS_MACHINE)
@@ -79,14 +102,19 @@ def shares_machine(runner: str, flags: Mapping[str, Any]) -> bool:
 def _hosts(flags: Mapping[str, Any]) -> set[str]:
     """Returns the hosts of the cluster that the flags name."""
     addresses = [flags.get("job_endpoint"), flags.get("flink_master")]
-    return {_host(address) for address in addresses if address not in (None, *_NO_ADDRESSES)}
+    named = [address for address in addresses if address not in (None, *_NO_ADDRESSES)]
+    return {_host_and_port(address)[0] for address in named}
 
 
-def _host(address: str) -> str:
+def _host_and_port(address: str) -> tuple[str, int]:
     try:
-        return urlsplit(address if "://" in address else f"//{address}").hostname or ""
-    except ValueError as error:
-        raise UsageError(f"{address}: no host:port ({error})") from error
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        host, port = parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        host = port = None
+    if not host or not port:
+        raise UsageError(f"{address} is no address; give it as host:port")
+    return host, port
 
 
 def _check_setup_file(flags: Mapping[str, Any]) -> None:
@@ -95,7 +123,7 @@ def _check_setup_file(flags: Mapping[str, Any]) -> None:
         return
     if not os.path.isfile(path):
         raise UsageError(f"--setup_file={path}: no such file; give that of a clone of this project")
-    if not any(importlib.util.find_spec(name) for name in ("setuptools", "build")):
+    if importlib.util.find_spec("setuptools") is None:
         raise UsageError("--setup_file needs setuptools here; run `pip install setuptools`")
 
 
