@@ -13,7 +13,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.clusters.fetched import bare_python
+from tests.clusters.fetched import bare_python, wheels
 from tests.clusters.runs import BUILD, ROOT, check_equal, main_of, run_pipeline, say
 from tests.clusters.services import free_port, running
 
@@ -44,7 +44,8 @@ def start_services(services: ExitStack) -> list[str]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "BOOT_PYTHON": str(bare_python()),
         "BOOT_FOLDER": str(_FOLDER),
-        "PIP_CONSTRAINT": str(ROOT / "constraints.txt"),
+        "PIP_FIND_LINKS": str(wheels()),
+        "PIP_NO_INDEX": "1",
     }
     start = sys.executable, "-m"
     services.enter_context(running("job service", [*start, *jobs], _FOLDER / "jobs", job_port))

@@ -76,7 +76,7 @@ def _fetch(
 
 def _install(package: Path, target: Path) -> None:
     pip = os.environ["BOOT_PYTHON"], "-m", "pip"
-    flags = "--quiet", "--disable-pip-version-check", "--target", str(target)
+    flags = "--quiet", "--no-compile", "--target", str(target)
     subprocess.run([*pip, "install", *flags, str(package)], check=True)
 
 
