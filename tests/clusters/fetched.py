@@ -52,7 +52,7 @@ def job_server() -> Path:
     jar = BUILD / "downloads" / f"{_JOB_SERVER}-{beam}.jar"
     if not jar.exists():
         artifact = f"-Dartifact=org.apache.beam:{_JOB_SERVER}:{beam}"
-        _call("mvn", "--batch-mode", "-q", _COPY, artifact, f"-DoutputDirectory={jar.parent}")
+        _call("mvn", "--batch-mode", "-q", "-U", _COPY, artifact, f"-DoutputDirectory={jar.parent}")
     return jar
 
 

@@ -1,4 +1,4 @@
-"""Kills a task manager in the middle of a long run on Flink; the bytes must be those of a local one.
+"""Kills a task manager in the middle of a long run on Flink; its bytes must be those of a local one.
 
     python -m tests.clusters.soak CORPUS VOCAB --copies=18
 
