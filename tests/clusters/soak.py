@@ -1,4 +1,4 @@
-"""Kills a task manager in the middle of a long run on Flink; its bytes must be those of a local one.
+"""Kills a task manager in the middle of a run on Flink; its bytes must be those of a local run.
 
     python -m tests.clusters.soak CORPUS VOCAB --copies=18
 
