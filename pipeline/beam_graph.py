@@ -11,6 +11,7 @@ to files and never through a shuffle.
 
 import dataclasses
 import operator
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -36,6 +37,9 @@ from pipeline.units import number_units
 from vocab.counting import TokenCounts
 from vocab.words import MAX_WORDS, most_frequent
 
+_one_at_a_time = threading.Lock()
+"""Workers of a cluster have threads; tokenizers serve one at a time, and memory holds one unit."""
+
 
 class _RunUnitsFn(beam.DoFn):
     """Runs units: in the local pool where the launcher is the worker, else in place."""
@@ -53,7 +57,8 @@ class _RunUnitsFn(beam.DoFn):
 
     def process(self, unit: Any) -> Iterator[Any]:
         if not self._local:
-            done = local_pool.noting_errors(lambda: run_or_recall(unit, self._stage))
+            with _one_at_a_time:
+                done = local_pool.noting_errors(lambda: run_or_recall(unit, self._stage))
             yield done.result
             return
         yield from self._results(self._run.submit(unit))

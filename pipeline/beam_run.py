@@ -9,7 +9,7 @@ import logging
 import re
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final
 
 import apache_beam as beam
@@ -41,13 +41,13 @@ def run_graph(build: Callable[[beam.Pipeline], None], runner: str, beam_flags: l
     """
     # FnApiRunner by name: Beam's default runner would first try to download another one.
     name = "FnApiRunner" if runner == LOCAL else runner
-    # They would log every error of a unit several times over; what is raised says it once.
-    for noisy in ("apache_beam", "root") if runner != LOCAL else ("apache_beam",):
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     pipeline = beam.Pipeline(runner=name, options=_make_options(beam_flags))
     build(pipeline)
+    # They would log every error of a unit several times over; what is raised says it once.
+    noisy = ("apache_beam",) if runner == LOCAL else ("apache_beam", "root")
     try:
-        state = _run_to_end(pipeline)
+        with _silenced(noisy):
+            state = _run_to_end(pipeline)
     except (RuntimeError, PipelineError) as error:
         # Beam adds to the message of what passes through it, or keeps nothing but its text.
         known = local_pool.first_error() or find_error(str(error))
@@ -58,6 +58,19 @@ def run_graph(build: Callable[[beam.Pipeline], None], runner: str, beam_flags: l
         raise
     if str(state) != PipelineState.DONE:
         raise RunError(f"the {name} job ended as {state}; its own log says why")
+
+
+@contextlib.contextmanager
+def _silenced(names: Sequence[str]) -> Generator[None]:
+    """Lets loggers say only what is critical."""
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _make_options(beam_flags: Sequence[str]) -> PipelineOptions:

@@ -217,16 +217,3 @@ def test_flags_are_checked_before_anything_is_read_or_written(capsys, tmp_path, 
     assert (code, printed.count("\n")) == (2, 1)
     assert printed.startswith(f"pipeline: {said}")
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.slow
-def test_first_error_of_ours_is_found_in_a_workers_log():
-    from pipeline.beam_run import find_error
-
-    log = (
-        "Traceback (most recent call last):\n  File x\n"
-        "pipeline.errors.BrokenFileError: a.zip, byte 7: is damaged; mend it [while running 'Run']"
-        "\n\nThe above exception was the direct cause\npipeline.errors.RunError: later\n"
-    )
-    assert str(find_error(log)) == "a.zip, byte 7: is damaged; mend it"
-    assert find_error("ValueError: pipeline.errors are none here") is None
