@@ -13,6 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from benchmarks.shuffled import input_bytes
 from tests.clusters.fetched import job_server
 from tests.clusters.flink_cluster import FlinkCluster
 from tests.clusters.runs import BUILD, CORPUS, check_equal, main_of, run_pipeline, say
@@ -70,7 +71,7 @@ def _check_spread(cluster: FlinkCluster) -> None:
 
 def _check_sent(sent: int, corpus: Path) -> None:
     """Raw text never crosses a shuffle: what does must be small beside the input."""
-    size = sum(path.stat().st_size for path in corpus.rglob("*") if path.is_file())
+    size = input_bytes(corpus)
     say(f"tasks sent each other {sent:,} bytes, {sent / size:.1%} of the {size:,} of the input")
     if size > _MIN_MEASURED_BYTES and sent > _MAX_SENT_SHARE * size:
         raise FailedError(f"that is more than {_MAX_SENT_SHARE:.0%}")
