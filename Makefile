@@ -6,12 +6,14 @@ INSTALLED := $(VENV)/.installed
 CORPUS ?= tests/data/nlp_chinese_corpus
 OUTPUT ?= demo
 
-.PHONY: help setup demo test test-fast lint bench proof clean
+.PHONY: help setup demo test test-fast test-packaging test-flink lint bench proof clean
 
 help:
 	@echo "make demo [CORPUS=dir] [OUTPUT=dir]  run the whole pipeline and say where to look"
 	@echo "make test         lint, type check and all tests"
 	@echo "make test-fast    lint and the tests that start neither Beam nor TensorFlow, nor take long"
+	@echo "make test-packaging  a worker that has nothing but what --setup_file brings runs all stages"
+	@echo "make test-flink   the same bytes on a Flink cluster; needs Java 17 and Maven"
 	@echo "make bench [CORPUS=dir] [VOCAB=file]  measure everything, write benchmarks/results.json, .png"
 	@echo "make proof [CORPUS=dir]  read the shards of a run back and prove what they promise"
 	@echo "make setup        only make .venv and install"
@@ -37,6 +39,13 @@ test: lint
 
 test-fast: lint
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+
+# Both start and stop all that they need; what they fetch stays in build/clusters.
+test-packaging: $(INSTALLED)
+	$(BIN)/python -m tests.clusters.bare_worker
+
+test-flink: $(INSTALLED)
+	$(BIN)/python -m tests.clusters.flink
 
 # Without CORPUS, a larger corpus is made of the bundled one, which is too small to measure.
 bench: $(INSTALLED)

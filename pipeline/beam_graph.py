@@ -10,26 +10,20 @@ to files and never through a shuffle.
 """
 
 import dataclasses
-import logging
 import operator
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import (
-    PipelineOptions,
-    _BeamArgumentParser,  # pyright: ignore[reportPrivateUsage]
-)
 from apache_beam.pvalue import AsSingleton
-from apache_beam.runners.runner import PipelineState
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline import files, instances, local_pool, progress, samples
 from pipeline.config import DocumentsConfig, InstancesConfig, describe
-from pipeline.errors import PipelineError, RunError
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 from pipeline.ledger import Ledger
@@ -43,6 +37,9 @@ from pipeline.units import number_units
 from vocab.counting import TokenCounts
 from vocab.words import MAX_WORDS, most_frequent
 
+_one_at_a_time = threading.Lock()
+"""Workers of a cluster have threads; tokenizers serve one at a time, and memory holds one unit."""
+
 
 class _RunUnitsFn(beam.DoFn):
     """Runs units: in the local pool where the launcher is the worker, else in place."""
@@ -51,12 +48,18 @@ class _RunUnitsFn(beam.DoFn):
         self._stage = stage
         self._local = local
 
+    def setup(self) -> None:
+        if not self._local:
+            local_pool.keep_freed_memory()
+
     def start_bundle(self) -> None:
         self._run = local_pool.BoundedRun(self._stage)
 
     def process(self, unit: Any) -> Iterator[Any]:
         if not self._local:
-            yield run_or_recall(unit, self._stage).result
+            with _one_at_a_time:
+                done = local_pool.noting_errors(lambda: run_or_recall(unit, self._stage))
+            yield done.result
             return
         yield from self._results(self._run.submit(unit))
 
@@ -400,50 +403,3 @@ def build_instances_graph(
 
 def _write_results(results: list[instances.ShardResult], layout: Layout) -> None:
     _write(layout.shard_results, instances.results_to_json(results))
-
-
-# --- Running ---
-
-
-def run_graph(build: Callable[[beam.Pipeline], None], runner: str, beam_flags: list[str]) -> None:
-    """Builds and runs one graph, and waits for its end.
-
-    Args:
-      build: adds the transforms.
-      runner: `local_pool.LOCAL`, or a runner's name as Beam knows it.
-      beam_flags: flags for Beam, checked before.
-
-    Raises:
-      PipelineError: what a unit of a local run found wrong.
-      RunError: the runner ended in another state than done.
-    """
-    # FnApiRunner by name: Beam's default runner would first try to download another one.
-    name = "FnApiRunner" if runner == local_pool.LOCAL else runner
-    if runner == local_pool.LOCAL:
-        # It would log every error of a unit several times over; what is raised says it once.
-        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    pipeline = beam.Pipeline(runner=name, options=PipelineOptions(beam_flags))
-    build(pipeline)
-    try:
-        state = pipeline.run().wait_until_finish()
-    except (RuntimeError, PipelineError) as error:
-        # Beam adds to the message of what passes through it, or keeps nothing but its text.
-        known = local_pool.first_error()
-        if known is not None:
-            raise known from error
-        if str(error).startswith("KeyboardInterrupt"):
-            raise KeyboardInterrupt from error
-        raise
-    if str(state) != PipelineState.DONE:
-        raise RunError(f"the {name} job ended as {state}; its own log says why")
-
-
-def known_beam_flags() -> dict[str, bool]:
-    """Returns all flags that Beam's options understand, and whether a value follows them."""
-    flags: dict[str, bool] = {}
-    for options in PipelineOptions.__subclasses__():
-        parser = _BeamArgumentParser(add_help=False)
-        options._add_argparse_args(parser)  # pyright: ignore[reportPrivateUsage]
-        for action in parser._actions:
-            flags |= dict.fromkeys(action.option_strings, action.nargs != 0)
-    return flags

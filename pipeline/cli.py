@@ -13,8 +13,10 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline import clusters
 
 if TYPE_CHECKING:
     from pipeline.run import RunOptions
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 _PLAN, _REPORT, _INSPECT = "plan", "report", "inspect"
 _MIN_WIDTH = 40
 _COMMANDS = ("all", "documents", "instances", _PLAN, _REPORT, _INSPECT)
-_RUNNERS = ("local", "DataflowRunner", "FlinkRunner", "PortableRunner")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +51,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
     logging.getLogger().addFilter(_is_no_false_alarm)
     try:
-        _check_beam_flags(others, parser)
+        beam_flags = _read_beam_flags(others, parser)
         if command == _PLAN:
             options = _make_options("all", arguments, others)
             print(table.format_forecast(run.foresee(options)))
@@ -59,6 +60,9 @@ def _main(argv: Sequence[str] | None) -> int:
             raise UsageError("--output_dir is needed: the directory to write to")
         if command in (_REPORT, _INSPECT):
             return _show(command, arguments)
+        clusters.check_flags(arguments.runner, beam_flags, arguments.num_workers)
+        clusters.check_reachable(arguments.runner, beam_flags)
+        _find_places(arguments, beam_flags)
         options = _make_options(command, arguments, others)
         facts = run.run(options)
     except UsageError as error:
@@ -147,8 +151,14 @@ def _make_parser() -> argparse.ArgumentParser:
     flag(
         "--vocab", type=path, help="finished vocab.txt of 13,686 entries; without it one is learned"
     )
-    flag("--runner", choices=_RUNNERS, default="local", help="where units run")
-    flag("--num_workers", type=int, default=_count_cores(), help="processes of a local run")
+    flag(
+        "--runner",
+        type=_name_runner,
+        choices=clusters.RUNNERS,
+        default=clusters.RUNNERS[0],
+        help="where units run",
+    )
+    flag("--num_workers", type=int, help="processes of a local run; without it one for each core")
     flag("--seed", type=int, default=0, help="seeds the order of instances and the masks")
     flag("--segmenter", choices=("rjieba", "jieba"), default="rjieba", help="finds the words")
     flag("--cased", action="store_true", help="keep case and accents, in vocabulary and instances")
@@ -193,6 +203,15 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _name_runner(name: str) -> str:
+    if name in clusters.REFUSED:
+        known = ", ".join(clusters.RUNNERS)
+        raise argparse.ArgumentTypeError(
+            f"{name} is not used: {clusters.REFUSED[name]}; choose from {known}"
+        )
+    return name
+
+
 def _count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -211,7 +230,7 @@ def _make_options(
             output_dir=arguments.output_dir or "",
             vocab=arguments.vocab,
             runner=arguments.runner,
-            num_workers=arguments.num_workers,
+            num_workers=_count_cores() if arguments.num_workers is None else arguments.num_workers,
             max_rejected_fraction=arguments.max_rejected_fraction,
             overwrite=arguments.overwrite,
             skip_broken_files=arguments.skip_broken_files,
@@ -237,11 +256,30 @@ def _make_options(
         raise UsageError(f"--{error}") from error
 
 
-def _check_beam_flags(others: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Refuses what neither we nor Beam know; left alone, Beam would only warn and run on."""
-    if not others:
+def _find_places(arguments: argparse.Namespace, beam_flags: Mapping[str, Any]) -> None:
+    """Makes local paths absolute for workers of a cluster, and says what they must be able to."""
+    if arguments.runner == clusters.LOCAL:
         return
-    from pipeline.beam_graph import known_beam_flags
+    from pipeline import files, progress
+
+    local: list[str] = []
+    for name in ("input_dir", "output_dir"):
+        path = getattr(arguments, name)
+        if path and not files.is_remote(path):
+            local.append(os.path.abspath(path))
+            setattr(arguments, name, local[-1])
+    if local and not clusters.shares_machine(arguments.runner, beam_flags):
+        progress.warn(f"every worker must find {' and '.join(local)}, on a disk that all share")
+
+
+def _read_beam_flags(others: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """Returns the values of Beam's flags that were given, by name.
+
+    Refuses what neither we nor Beam know; left alone, Beam would only warn and run on.
+    """
+    if not others:
+        return {}
+    from pipeline.beam_run import known_beam_flags, read_beam_flags
     from pipeline.errors import UsageError
 
     takes_value = known_beam_flags()
@@ -256,3 +294,4 @@ def _check_beam_flags(others: Sequence[str], parser: argparse.ArgumentParser) ->
         if not word.startswith("-") and not takes_value.get(before):
             raise UsageError(f"unexpected argument {word!r}; values go behind a flag")
         before = word
+    return read_beam_flags(others)

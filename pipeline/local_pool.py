@@ -19,9 +19,6 @@ import numpy as np
 from pipeline.errors import PipelineError, RunError, explain_os_error
 from pipeline.resume import Done, Stage, run_or_recall
 
-LOCAL: Final = "local"
-"""The runner whose units run here; all others are Beam's, by Beam's names."""
-
 _WAITING_PER_WORKER: Final = 2
 
 _pool: ProcessPoolExecutor | None = None

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from pipeline import config as configs
 from pipeline import files, ledger, local_pool, plan, progress, state
+from pipeline.clusters import LOCAL
 from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.corpora import CORPORA, LINE_FAULTS
 from pipeline.errors import RunError, UsageError
@@ -24,7 +25,6 @@ from pipeline.inputs import Inputs, find_inputs
 from pipeline.instances import Sources
 from pipeline.layout import Layout, is_ours
 from pipeline.ledger import READ, Ledger
-from pipeline.local_pool import LOCAL
 from pipeline.manifest import Manifest, parse_manifest
 from pipeline.plan import Forecast
 from pipeline.records import TRAIN
@@ -272,10 +272,10 @@ class _Run:
 
     def _run_graph(self, build: Callable[[Any, Any, bool], None]) -> None:
         """Calls `build(graph module, Beam pipeline, whether it runs locally)` and runs it."""
-        from pipeline import beam_graph
+        from pipeline import beam_graph, beam_run
 
         options = self._options
-        beam_graph.run_graph(
+        beam_run.run_graph(
             lambda pipeline: build(beam_graph, pipeline, options.runner == LOCAL),
             options.runner,
             list(options.beam_flags),

@@ -6,8 +6,9 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import beam_graph, files, local_pool
+from pipeline import beam_graph, beam_run, files
 from pipeline.blocks import encode_document
+from pipeline.clusters import LOCAL
 from pipeline.layout import Layout
 from pipeline.manifest import Manifest
 from pipeline.records import Block
@@ -139,9 +140,9 @@ def test_counting_graph_writes_what_counting_in_one_process_finds(
     layout, parts, monkeypatch, range_bytes, cased
 ):
     monkeypatch.setattr(count, "_BYTES_OF_WORD_RANGE", range_bytes)
-    beam_graph.run_graph(
+    beam_run.run_graph(
         lambda pipeline: beam_graph.build_counting_graph(pipeline, parts, cased, layout, True),
-        local_pool.LOCAL,
+        LOCAL,
         [],
     )
     found = TokenCounts.from_bytes(files.read_bytes(layout.token_counts))
