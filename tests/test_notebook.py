@@ -24,6 +24,7 @@ TRAINING = [
     "--warmup_steps=1",
     "--global_batch_size=8",
     "--micro_batch_size=8",
+    "--no-jit_compile",
     "--log_steps=1",
     "--held_out_steps={SAVED}",
     "--save_steps={SAVED}",
