@@ -9,7 +9,7 @@ OUTPUT ?= demo
 .PHONY: help setup demo test test-fast test-packaging test-flink lint bench proof clean
 
 help:
-	@echo "make demo [CORPUS=dir] [OUTPUT=dir]  run the whole pipeline and say where to look"
+	@echo "make demo [CORPUS=dir] [OUTPUT=dir]  run the whole pipeline, train a little, say where to look"
 	@echo "make test         lint, type check and all tests"
 	@echo "make test-fast    lint and the tests that start neither Beam nor TensorFlow, nor take long"
 	@echo "make test-packaging  a worker that has nothing but what --setup_file brings runs all stages"
@@ -31,8 +31,13 @@ $(INSTALLED): setup.py constraints.txt
 	$(BIN)/python -m pip install -qq -c constraints.txt --no-deps bert4keras==0.9.9
 	@touch $@
 
+demo: AFRESH := $(if $(filter demo,$(OUTPUT)),--overwrite)
 demo: $(INSTALLED)
-	$(BIN)/python -m pipeline --input_dir='$(CORPUS)' --output_dir='$(OUTPUT)' $(if $(filter demo,$(OUTPUT)),--overwrite)
+	$(BIN)/python -m pipeline --input_dir='$(CORPUS)' --output_dir='$(OUTPUT)' $(AFRESH)
+	$(BIN)/python -m trainer train --config=examples/demo.json \
+	  --data='$(OUTPUT)/tfrecords' --output='$(OUTPUT)/model' $(AFRESH)
+	$(BIN)/python -m trainer fill-mask --model='$(OUTPUT)/model' '今天[MASK]气很好'
+	@echo; echo 'Checkpoints, train.csv and TensorBoard: $(OUTPUT)/model'
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -28,6 +28,9 @@ TRAIN = [
 SCRIPT = ["opencc>=1.1.9,<2"]
 DEV = [
     "hypothesis>=6.100,<7",
+    "ipykernel>=6.29,<8",
+    "nbclient>=0.10,<1",
+    "nbformat>=5.10,<6",
     "pyright[nodejs]>=1.1.400,<2",
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",

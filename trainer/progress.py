@@ -1,8 +1,8 @@
-"""What one sees of a run: a bar on a terminal, lines in a log, and TensorBoard."""
+"""What one sees of a run: a bar on a terminal or in a notebook, lines in a log, and TensorBoard."""
 
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 import tensorflow as tf
 from tqdm import tqdm
@@ -36,7 +36,7 @@ class Progress:
     ) -> None:
         self._global_batch_size = global_batch_size
         self._earlier_steps = earlier_steps
-        self._prints_lines = not quiet and not sys.stderr.isatty()
+        self._prints_lines = not quiet and not _can_redraw(sys.stderr)
         self._bar: tqdm[Any] = tqdm(
             total=steps,
             initial=done,
@@ -89,3 +89,8 @@ class Progress:
     def _examples_per_second(self, step: int) -> float:
         seconds = max(time.monotonic() - self._began, 1e-9)
         return (step - self._first) * self._global_batch_size / seconds
+
+
+def _can_redraw(stream: TextIO) -> bool:
+    """Tells whether a line can be written over: on terminals and in notebooks."""
+    return stream.isatty() or type(stream).__module__.startswith("ipykernel.")
