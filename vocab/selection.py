@@ -220,7 +220,7 @@ def _printable_ascii() -> Iterator[str]:
 def _by_documents(counts: TokenCounts) -> list[str]:
     """Ranks characters by documents, then occurrences: one text full of a rare one counts once.
 
-    In five-fold cross-validation, as docs/vocabulary.md has it, 4 to 6 % fewer [UNK] than by
+    In five-fold cross-validation, as docs/vocabulary.md has it, 4 % fewer [UNK] than by
     occurrences where there are places for 6,000 to 7,000 characters.
     """
 
