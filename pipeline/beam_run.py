@@ -55,6 +55,11 @@ def run_graph(build: Callable[[beam.Pipeline], None], runner: str, beam_flags: l
             raise known from error
         if str(error).startswith("KeyboardInterrupt"):
             raise KeyboardInterrupt from error
+        if runner != LOCAL and "Traceback" not in str(error):
+            raise RunError(
+                f"the {name} job failed: {error}; give the same command again, without "
+                "--overwrite: what is done is kept"
+            ) from error
         raise
     if str(state) != PipelineState.DONE:
         raise RunError(f"the {name} job ended as {state}; its own log says why")

@@ -123,6 +123,15 @@ def test_error_of_a_unit_is_told_in_one_line(job_of):
     assert str(caught.value) == "disk is full"
 
 
+def test_lost_worker_is_told_in_one_line(job_of):
+    with pytest.raises(RunError) as caught:
+        job_of(RuntimeError("job-1 failed in state FAILED: SDK worker disconnected"))
+    assert str(caught.value) == (
+        "the PortableRunner job failed: job-1 failed in state FAILED: SDK worker disconnected; "
+        "give the same command again, without --overwrite: what is done is kept"
+    )
+
+
 def test_fault_of_the_program_keeps_its_traceback(job_of):
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         job_of(RuntimeError("Traceback\nZeroDivisionError: division by zero"))

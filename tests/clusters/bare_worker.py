@@ -59,13 +59,15 @@ def start_services(services: ExitStack) -> list[str]:
 
 
 def _check_workers() -> int:
-    """Checks that workers had our package and no TensorFlow; returns how many there were."""
+    """Checks that workers had our package and no TensorFlow, and deletes them; returns how many."""
     workers = sorted(_FOLDER.glob("worker-*"))
     for worker in workers:
         assert (worker / "packages" / "pipeline" / "run.py").is_file(), worker
         assert not (worker / "packages" / "tensorflow").exists(), worker
         assert not any((worker / "empty").iterdir()), worker
     assert workers
+    for worker in workers:
+        shutil.rmtree(worker)
     return len(workers)
 
 

@@ -68,4 +68,6 @@ def main_of(test: Callable[[], None]) -> int:
     except FailedError as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
