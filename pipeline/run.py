@@ -88,6 +88,11 @@ class RunOptions:
             raise ValueError(f"stage must be one of {', '.join(STAGES)}, got {self.stage!r}")
         if self.num_workers < 1:
             raise ValueError(f"num_workers must be at least 1, got {self.num_workers}")
+        for name in ("input_dir", "output_dir", "vocab"):
+            try:
+                files.check(getattr(self, name) or "")
+            except ValueError as error:
+                raise ValueError(f"{name}={error}") from error
         if not 0 <= self.max_rejected_fraction <= 1:
             raise ValueError(
                 "max_rejected_fraction must be a fraction from 0 to 1, "
