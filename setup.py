@@ -26,7 +26,9 @@ TRAIN = [
     *VOCAB,
 ]
 SCRIPT = ["opencc>=1.1.9,<2"]
+GCP = ["apache-beam[gcp]>=2.70,<3"]
 DEV = [
+    "gcp-storage-emulator>=2026.7,<2027",
     "hypothesis>=6.100,<7",
     "pyright[nodejs]>=1.1.400,<2",
     "pytest>=8,<10",
@@ -35,6 +37,7 @@ DEV = [
     "ruff>=0.14,<1",
     "transformers>=5,<6",
     *SCRIPT,
+    *GCP,
 ]
 
 setup(
@@ -47,7 +50,7 @@ setup(
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["pipeline*", "vocab", "tfrecords_schema", "trainer"]),
     install_requires=LIGHT_CORE,
-    extras_require={"vocab": VOCAB, "train": TRAIN, "script": SCRIPT, "dev": DEV},
+    extras_require={"vocab": VOCAB, "train": TRAIN, "script": SCRIPT, "gcp": GCP, "dev": DEV},
     entry_points={
         "console_scripts": [
             "build-vocab = vocab.cli:main",

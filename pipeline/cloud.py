@@ -110,18 +110,15 @@ def read_bytes(path: str) -> bytes:
 
 
 def _download(path: str, begins: int, length: int | None) -> bytes:
-    last = None if length is None else begins + length - 1
-    whole = begins == 0 and length is None
+    arguments: dict[str, Any] = {}
+    if begins or length is not None:
+        last = None if length is None else begins + length - 1
+        # Of a part no checksum is known.
+        arguments = {"start": begins, "end": last, "checksum": None}
     with _explained(path):
         try:
             # Raw: else what was uploaded with a content encoding would come unpacked.
-            return _blob(path).download_as_bytes(
-                start=None if whole else begins,
-                end=last,
-                raw_download=True,
-                checksum="auto" if whole else None,
-                retry=_RETRY,
-            )
+            return _blob(path).download_as_bytes(raw_download=True, retry=_RETRY, **arguments)
         except RequestRangeNotSatisfiable:  # at the end, or of an empty file
             return b""
 

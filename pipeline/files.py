@@ -19,7 +19,7 @@ from pipeline.errors import UsageError
 TEMPORARY_SUFFIX = ".tmp"
 
 FETCH_BYTES: Final = 4 << 20
-"""Of a remote file at once: so much that waiting for answers, some 30 ms each, takes little time."""
+"""Of a remote file at once: so much that waiting for answers, some 30 ms each, takes little."""
 
 FEW_BYTES: Final = 64 << 10
 """Likewise, where a file is read here and there."""

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import ThreadingHTTPServer
+from http.server import HTTPServer
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,8 @@ class Emulator:
 
     def __init__(self) -> None:
         self.storage = Storage(use_memory_fs=True)
+        # It would describe all objects anew with every change, for a later process.
+        self.storage._write_config_to_file = lambda: None
         self.requests: list[tuple[str, str]] = []
         self.refuse_every, self.status = 0, 503
         self.lock = threading.Lock()
@@ -79,7 +81,8 @@ class _Handler(RequestHandler):
 def running() -> Iterator[Emulator]:
     """Starts a server and points all clients of this process and its children to it."""
     emulator = Emulator()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, emulator))
+    # One request after the other: the emulator is not made for several threads.
+    server = HTTPServer(("127.0.0.1", 0), partial(_Handler, emulator))
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     with pytest.MonkeyPatch.context() as patch:

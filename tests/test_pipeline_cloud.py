@@ -12,7 +12,7 @@ import pytest
 from pipeline import cloud, files
 from pipeline.cli import main
 from pipeline.config import DocumentsConfig, InstancesConfig
-from pipeline.errors import RunError, UsageError
+from pipeline.errors import RunError
 from pipeline.run import RunOptions, run
 from tests import cloud_storage
 from tests.cloud_storage import Emulator
@@ -181,7 +181,7 @@ def impatient(monkeypatch):
 )
 def test_server_that_never_answers_is_no_broken_file(emulator, impatient, use):
     emulator.refuse_every = 1
-    with pytest.raises(RunError, match="gs://bucket/a.*503.*same command again later"):
+    with pytest.raises(RunError, match=r"gs://bucket/a.*503.*same command again later"):
         use()
 
 
