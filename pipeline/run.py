@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline import config as configs
-from pipeline import files, ledger, local_pool, plan, progress, state
-from pipeline.clusters import LOCAL
+from pipeline import dataflow, files, ledger, local_pool, plan, progress, state
+from pipeline.clusters import DATAFLOW, LOCAL
 from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.corpora import CORPORA, LINE_FAULTS
 from pipeline.errors import RunError, UsageError
@@ -32,7 +32,6 @@ from pipeline.report import write_report
 from pipeline.rules import check_names
 from pipeline.rules.edits import choose_edits
 from pipeline.stages.clean import split_stage
-from pipeline.stages.count import plan_counting
 from pipeline.units import plan_shards
 from tfrecords_schema.dataset_info import DatasetInfo
 from tfrecords_schema.features import MAX_PREDICTIONS_PER_SEQ
@@ -273,11 +272,13 @@ class _Run:
         from pipeline import beam_graph, beam_run
 
         options = self._options
-        beam_run.run_graph(
-            lambda pipeline: build(beam_graph, pipeline, options.runner == LOCAL),
-            options.runner,
-            list(options.beam_flags),
-        )
+
+        def build_checked(pipeline: Any) -> None:
+            build(beam_graph, pipeline, options.runner == LOCAL)
+            if options.runner == DATAFLOW:
+                dataflow.check_graph(pipeline.to_runner_api().ByteSize())
+
+        beam_run.run_graph(build_checked, options.runner, list(options.beam_flags))
 
     def _make_instances(self, manifest: Manifest) -> DatasetInfo:
         options, layout = self._options, self._layout
@@ -286,7 +287,7 @@ class _Run:
                 f"{layout.documents} holds no training document; {layout.rejected} says why"
             )
         manifest_sha256 = _sha256(files.read_bytes(layout.manifest))
-        vocab = self._make_vocab(manifest, manifest_sha256)
+        vocab = self._make_vocab(manifest_sha256)
         sources = Sources(layout, manifest_sha256, _sha256(vocab))
         self._adopt({state.SHARDS: state.describe_shards(options.instances, *sources[1:])})
         if files.exists(layout.dataset_info) and files.exists(layout.ledger):
@@ -307,7 +308,7 @@ class _Run:
         files.write_bytes(layout.dataset_info, info.to_json().encode())
         return info
 
-    def _make_vocab(self, manifest: Manifest, manifest_sha256: str) -> bytes:
+    def _make_vocab(self, manifest_sha256: str) -> bytes:
         """Returns the vocabulary: the given one, the one learned before, or a new one."""
         layout, given = self._layout, self._given_vocab
         learned_from = None if given else manifest_sha256
@@ -316,7 +317,7 @@ class _Run:
         wanted = {"learned_from": learned_from, "sha256": _sha256(present or b"")}
         if present and made_with == wanted and given in (None, present):
             return present
-        vocab = given or self._learn_vocab(manifest)
+        vocab = given or self._learn_vocab(manifest_sha256)
         # In this order a vocabulary never lies there that the state does not know.
         if present != vocab:
             files.delete(layout.vocab)
@@ -325,12 +326,11 @@ class _Run:
         files.write_bytes(layout.vocab, vocab)
         return vocab
 
-    def _learn_vocab(self, manifest: Manifest) -> bytes:
+    def _learn_vocab(self, manifest_sha256: str) -> bytes:
         layout = self._layout
-        parts = plan_counting(manifest)
         self._run_graph(
             lambda graph, pipeline, local: graph.build_counting_graph(
-                pipeline, parts, layout, local
+                pipeline, manifest_sha256, layout, local
             )
         )
         progress.stop()
