@@ -26,7 +26,9 @@ TRAIN = [
     *VOCAB,
 ]
 SCRIPT = ["opencc>=1.1.9,<2"]
+GCP = ["apache-beam[gcp]>=2.70,<3"]
 DEV = [
+    "gcp-storage-emulator>=2026.7,<2027",
     "hypothesis>=6.100,<7",
     "ipykernel>=6.29,<8",
     "nbclient>=0.10,<1",
@@ -38,6 +40,7 @@ DEV = [
     "ruff>=0.14,<1",
     "transformers>=5,<6",
     *SCRIPT,
+    *GCP,
 ]
 
 setup(
@@ -50,7 +53,7 @@ setup(
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["pipeline*", "vocab", "tfrecords_schema", "trainer"]),
     install_requires=LIGHT_CORE,
-    extras_require={"vocab": VOCAB, "train": TRAIN, "script": SCRIPT, "dev": DEV},
+    extras_require={"vocab": VOCAB, "train": TRAIN, "script": SCRIPT, "gcp": GCP, "dev": DEV},
     entry_points={
         "console_scripts": [
             "build-vocab = vocab.cli:main",

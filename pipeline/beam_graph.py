@@ -27,7 +27,7 @@ from pipeline.config import DocumentsConfig, InstancesConfig, describe
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 from pipeline.ledger import Ledger
-from pipeline.manifest import Manifest
+from pipeline.manifest import Manifest, load_manifest
 from pipeline.reading import Split
 from pipeline.records import Block, Shard, Skipped, Unit
 from pipeline.resume import Done, Stage, run_or_recall
@@ -319,26 +319,27 @@ def _write(path: str, data: bytes) -> None:
 
 
 def build_counting_graph(
-    pipeline: beam.Pipeline,
-    parts: Sequence[count.PartOfDocuments],
-    cased: bool,
-    layout: Layout,
-    local: bool,
+    pipeline: beam.Pipeline, manifest_sha256: str, cased: bool, layout: Layout, local: bool
 ) -> None:
-    """Adds the graph that counts the characters and words of the training documents."""
+    """Adds the graph that counts the characters and words of the training documents.
+
+    It names the manifest and no blocks, of which there may be more than fit into a graph.
+    """
+    parts = _list_parts(manifest_sha256, layout)
     ranges = count.plan_word_ranges(parts)
     for stage, units in (("count", parts), ("words", ranges)):
         progress.expect(stage, len(units), sum(unit.text_bytes for unit in units))
     counted = (
         pipeline
-        | "ListParts" >> beam.Create(parts)
+        | "NameManifest" >> beam.Create([manifest_sha256])
+        | "ListParts" >> beam.FlatMap(_list_parts, layout)
         | "CountParts" >> RunUnits(count.count_stage(layout, cased), local)
     )
     words = (
         counted
         # Counted, so that this waits for all files of words.
         | "WaitForParts" >> beam.combiners.Count.Globally()
-        | "ListRanges" >> beam.FlatMap(_list_ranges, ranges)
+        | "ListRanges" >> beam.FlatMap(_list_ranges, manifest_sha256, layout)
         | "AddUpWords" >> RunUnits(count.words_stage(layout), local)
     )
     _ = (
@@ -349,8 +350,12 @@ def build_counting_graph(
     )
 
 
-def _list_ranges(_: int, ranges: list[count.WordRange]) -> list[count.WordRange]:
-    return ranges
+def _list_parts(manifest_sha256: str, layout: Layout) -> list[count.PartOfDocuments]:
+    return count.plan_counting(load_manifest(layout.manifest, manifest_sha256))
+
+
+def _list_ranges(_: int, manifest_sha256: str, layout: Layout) -> list[count.WordRange]:
+    return count.plan_word_ranges(_list_parts(manifest_sha256, layout))
 
 
 class _AddCountsFn(beam.CombineFn):

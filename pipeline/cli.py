@@ -46,7 +46,7 @@ def _main(argv: Sequence[str] | None) -> int:
         parser.error(f"unknown stage {command!r}; stages are {', '.join(_COMMANDS)}")
     arguments, others = parser.parse_known_args(words)
 
-    from pipeline import run, table
+    from pipeline import dataflow, run, table
     from pipeline.errors import PipelineError, UsageError, explain_os_error
 
     logging.getLogger().addFilter(_is_no_false_alarm)
@@ -54,13 +54,19 @@ def _main(argv: Sequence[str] | None) -> int:
         beam_flags = _read_beam_flags(others, parser)
         if command == _PLAN:
             options = _make_options("all", arguments, others)
-            print(table.format_forecast(run.foresee(options)))
+            print(table.format_forecast(run.foresee(options), arguments.vcpu_hour_price))
             return 0
         if arguments.output_dir is None:
             raise UsageError("--output_dir is needed: the directory to write to")
         if command in (_REPORT, _INSPECT):
             return _show(command, arguments)
         clusters.check_flags(arguments.runner, beam_flags, arguments.num_workers)
+        if arguments.runner == clusters.DATAFLOW:
+            dataflow.check_flags(
+                *(beam_flags, arguments.input_dir, arguments.output_dir, arguments.num_workers)
+            )
+            if arguments.num_workers is not None:  # Dataflow's flag, too
+                others.append(f"--num_workers={arguments.num_workers}")
         clusters.check_reachable(arguments.runner, beam_flags)
         _find_places(arguments, beam_flags)
         options = _make_options(command, arguments, others)
@@ -158,7 +164,11 @@ def _make_parser() -> argparse.ArgumentParser:
         default=clusters.RUNNERS[0],
         help="where units run",
     )
-    flag("--num_workers", type=int, help="processes of a local run; without it one for each core")
+    flag(
+        "--num_workers",
+        type=int,
+        help="processes of a local run, by default one a core; on Dataflow, workers to begin with",
+    )
     flag("--seed", type=int, default=0, help="seeds the order of instances and the masks")
     flag("--segmenter", choices=("rjieba", "jieba"), default="rjieba", help="finds the words")
     flag("--cased", action="store_true", help="keep case and accents, in vocabulary and instances")
@@ -194,6 +204,7 @@ def _make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave damaged input files out and list them instead of failing",
     )
+    flag("--vcpu_hour_price", type=float, help="plan names the cost at this price of a vCPU hour")
     flag("--quiet", action="store_true", help="show no progress")
     asked = parser.add_argument_group("inspect").add_argument
     asked("--reason", help="show documents rejected for this reason")

@@ -1,19 +1,30 @@
-"""Files on local disks and, through Beam's FileSystems, in cloud storage (`gs://...`).
+"""Files on local disks and in Cloud Storage (`gs://bucket/...`, see cloud.py).
 
 Local paths never import Beam, so that worker processes start fast.
 """
 
 import os
 import posixpath
+import re
 import shutil
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import IO, Any, BinaryIO, NamedTuple, cast
+from typing import IO, Any, BinaryIO, Final, NamedTuple, cast
+
+from pipeline.errors import UsageError
 
 TEMPORARY_SUFFIX = ".tmp"
+
+FETCH_BYTES: Final = 4 << 20
+"""Of a remote file at once: so much that waiting for answers, some 30 ms each, takes little."""
+
+FEW_BYTES: Final = 64 << 10
+"""Likewise, where a file is read here and there."""
+
+_REMOTE: Final = re.compile(r"gs://[^/]+(/.*)?", re.DOTALL)
 
 _written: ContextVar["dict[str, int] | None"] = ContextVar("_written", default=None)
 
@@ -24,7 +35,7 @@ class FoundFile(NamedTuple):
     Attributes:
       path: where it is.
       size_bytes: its size.
-      modified: when it was last written, in the file system's own units; 0 if it does not tell.
+      modified: when it was last written, or which generation of it it is.
     """
 
     path: str
@@ -37,22 +48,39 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+def check(path: str) -> None:
+    """Refuses what names neither a local path nor one in Cloud Storage.
+
+    Raises:
+      ValueError: names the path.
+    """
+    if path.startswith("gs:") and not _REMOTE.fullmatch(path):
+        raise ValueError(f"{path}: is no place in Cloud Storage; give it as gs://bucket/folder")
+    if is_remote(path) and not _REMOTE.fullmatch(path):
+        raise ValueError(f"{path}: only local paths and gs://bucket/folder can be read and written")
+
+
 def join(folder: str, *names: str) -> str:
     """Joins a local or remote folder and names below it."""
     return posixpath.join(folder, *names)
 
 
-def open_for_reading(path: str) -> BinaryIO:
-    """Opens a file for reading bytes; it can seek."""
+def open_for_reading(path: str, fetch_bytes: int = FETCH_BYTES) -> BinaryIO:
+    """Opens a file for reading bytes; it can seek.
+
+    Args:
+      path: local or remote.
+      fetch_bytes: how much is fetched of a remote one at least, in one request.
+    """
     if is_remote(path):
-        # Beam takes `.gz` for a wish to decompress unless told otherwise.
-        compression = _compression_types().UNCOMPRESSED
-        return _file_systems().open(path, compression_type=compression)
+        return cast("BinaryIO", _cloud().CloudFile(path, fetch_bytes))
     return Path(path).open("rb")
 
 
 def read_bytes(path: str) -> bytes:
     """Returns all bytes of a file."""
+    if is_remote(path):
+        return _cloud().read_bytes(path)
     with open_for_reading(path) as file:
         return file.read()
 
@@ -67,35 +95,21 @@ def write_bytes(path: str, data: bytes) -> None:
 def finished_or_absent(path: str) -> Generator[IO[bytes]]:
     """Opens a file that appears under its name only when it is complete.
 
-    It is written beside its place and renamed at the end; after an error nothing is left.
+    A local one is written beside its place and renamed at the end, a remote one sent at the end;
+    after an error nothing is left.
     """
-    temporary = f"{path}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
-    write = _write_remote if is_remote(path) else _write_local
-    with write(temporary, path) as file:
+    write = _cloud().written_whole if is_remote(path) else _write_local
+    with write(path) as file:
         yield file
+        size = file.tell()
     written = _written.get()
     if written is not None:
-        written[path] = size_of(path)
+        written[path] = size
 
 
 @contextmanager
-def _write_remote(temporary: str, path: str) -> Generator[IO[bytes]]:
-    systems = _file_systems()
-    try:
-        with systems.create(temporary, compression_type=_compression_types().UNCOMPRESSED) as file:
-            yield cast("IO[bytes]", file)
-        # Cloud Storage replaces what is there; other systems refuse to.
-        if not path.startswith("gs://") and systems.exists(path):
-            systems.delete([path])
-        systems.rename([temporary], [path])
-    except BaseException:
-        if systems.exists(temporary):
-            systems.delete([temporary])
-        raise
-
-
-@contextmanager
-def _write_local(temporary: str, path: str) -> Generator[IO[bytes]]:
+def _write_local(path: str) -> Generator[IO[bytes]]:
+    temporary = f"{path}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with Path(temporary).open("wb") as file:
@@ -123,9 +137,7 @@ def recording() -> Generator[dict[str, int]]:
 def size_of(path: str) -> int:
     """Returns the size of a file in bytes; -1 if there is none."""
     if is_remote(path):
-        systems = _file_systems()
-        found = systems.match([path])[0].metadata_list
-        return found[0].size_in_bytes if found else -1
+        return _cloud().size_of(path)
     try:
         return os.path.getsize(path)
     except OSError:
@@ -134,17 +146,13 @@ def size_of(path: str) -> int:
 
 def exists(path: str) -> bool:
     """Tells whether a file or, locally, a folder is there."""
-    return _file_systems().exists(path) if is_remote(path) else os.path.exists(path)
+    return size_of(path) >= 0 if is_remote(path) else os.path.exists(path)
 
 
 def delete(path: str) -> None:
     """Deletes a file or folder with all it holds, if it is there."""
     if is_remote(path):
-        found = [found.path for found in list_files(path)]
-        if exists(path):
-            found.append(path)
-        if found:
-            _file_systems().delete(found)
+        _cloud().delete(path)
     elif os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
     elif os.path.lexists(path):
@@ -160,11 +168,7 @@ def list_files(folder: str) -> list[FoundFile]:
       OSError: a folder cannot be read.
     """
     if is_remote(folder):
-        matches = _file_systems().match([join(folder, "**")])
-        return [
-            FoundFile(found.path, found.size_in_bytes, int(found.last_updated_in_seconds or 0))
-            for found in matches[0].metadata_list
-        ]
+        return [FoundFile(*found) for found in _cloud().list_files(join(folder, ""))]
     if not os.path.isdir(folder):
         return []
     found: list[FoundFile] = []
@@ -187,9 +191,7 @@ def _look_at(path: str) -> FoundFile:
 
 
 def list_beginning(prefix: str) -> list[str]:
-    """Returns the files whose paths begin so, in the folder that the last slash ends."""
-    if is_remote(prefix):
-        return [found.path for found in _file_systems().match([f"{prefix}*"])[0].metadata_list]
+    """Returns the local files whose paths begin so, in the folder that the last slash ends."""
     folder, _, name = prefix.rpartition("/")
     if not os.path.isdir(folder):
         return []
@@ -200,13 +202,15 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _file_systems() -> Any:
-    from apache_beam.io.filesystems import FileSystems
-
-    return FileSystems
-
-
-def _compression_types() -> Any:
-    from apache_beam.io.filesystem import CompressionTypes
-
-    return CompressionTypes
+def _cloud() -> Any:
+    """Returns the module that knows Cloud Storage, which imports Beam."""
+    try:
+        from pipeline import cloud
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("google"):
+            raise
+        raise UsageError(
+            "gs:// needs Beam's extra for Google Cloud; run `pip install 'chinese-t5s[gcp]'`, or "
+            f"`pip install 'apache-beam[gcp]'` (there is no {error.name})"
+        ) from error
+    return cloud

@@ -204,7 +204,7 @@ def _account_instances(
 def _read_texts(blocks: Iterable[Block], parts: int, layout: Layout) -> Iterator[list[str]]:
     """Yields the texts of each block's documents."""
     for block in blocks:
-        with files.open_for_reading(layout.part(block.part, parts)) as file:
+        with files.open_for_reading(layout.part(block.part, parts), block.length) as file:
             yield read_texts(file, block)
 
 

@@ -183,7 +183,10 @@ def _write_chunks(
         ordinal = position // unit_bytes
         path = layout.chunk(input_file, ordinal)
         chunks[ordinal] = path, position
-        with files.finished_or_absent(path) as file, compressor.stream_writer(file) as chunk:
+        with (
+            files.finished_or_absent(path) as file,
+            compressor.stream_writer(file, closefd=False) as chunk,
+        ):
             rest, position = _copy_lines(
                 pieces, rest, position, (ordinal + 1) * unit_bytes, cast("IO[bytes]", chunk)
             )
@@ -218,7 +221,9 @@ def read_lines(unit: Unit) -> Iterator[RawLine]:
     """
     if not unit.path or unit.start >= unit.end:
         return
-    with files.open_for_reading(unit.path) as file:
+    # Of a plain file all that is wanted at once, and what may be left of its last line.
+    wanted = unit.end - unit.start + PIECE_BYTES
+    with files.open_for_reading(unit.path, wanted) as file:
         if unit.chunk_offset is None:
             # The byte before the range tells whether a line begins with the range.
             first = min(max(0, unit.start - 1), file.seek(0, io.SEEK_END))

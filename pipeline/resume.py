@@ -60,11 +60,9 @@ def run_or_recall(unit: Any, stage: Stage) -> Done:
 
 
 def _recall(note: str, unit: Any, stage: Stage) -> Any | None:
-    if not files.exists(note):
-        return None
     try:
         fields = orjson.loads(files.read_bytes(note))
-    except orjson.JSONDecodeError:
+    except (FileNotFoundError, orjson.JSONDecodeError):
         return None
     if not isinstance(fields, dict) or fields.get("unit") != _identify(unit):
         return None

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline import config as configs
-from pipeline import files, ledger, local_pool, plan, progress, state
-from pipeline.clusters import LOCAL
+from pipeline import dataflow, files, ledger, local_pool, plan, progress, state
+from pipeline.clusters import DATAFLOW, LOCAL
 from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.corpora import CORPORA, LINE_FAULTS
 from pipeline.errors import RunError, UsageError
@@ -34,7 +34,6 @@ from pipeline.report.facts import Vocabulary
 from pipeline.rules import check_names
 from pipeline.rules.edits import choose_edits
 from pipeline.stages.clean import split_stage
-from pipeline.stages.count import plan_counting
 from pipeline.units import plan_shards
 from tfrecords_schema.dataset_info import DatasetInfo
 from tfrecords_schema.features import MAX_PREDICTIONS_PER_SEQ
@@ -90,6 +89,11 @@ class RunOptions:
             raise ValueError(f"stage must be one of {', '.join(STAGES)}, got {self.stage!r}")
         if self.num_workers < 1:
             raise ValueError(f"num_workers must be at least 1, got {self.num_workers}")
+        for name in ("input_dir", "output_dir", "vocab"):
+            try:
+                files.check(getattr(self, name) or "")
+            except ValueError as error:
+                raise ValueError(f"{name}={error}") from error
         if not 0 <= self.max_rejected_fraction <= 1:
             raise ValueError(
                 "max_rejected_fraction must be a fraction from 0 to 1, "
@@ -275,11 +279,13 @@ class _Run:
         from pipeline import beam_graph, beam_run
 
         options = self._options
-        beam_run.run_graph(
-            lambda pipeline: build(beam_graph, pipeline, options.runner == LOCAL),
-            options.runner,
-            list(options.beam_flags),
-        )
+
+        def build_checked(pipeline: Any) -> None:
+            build(beam_graph, pipeline, options.runner == LOCAL)
+            if options.runner == DATAFLOW:
+                dataflow.check_graph(pipeline.to_runner_api().ByteSize())
+
+        beam_run.run_graph(build_checked, options.runner, list(options.beam_flags))
 
     def _make_instances(self, manifest: Manifest) -> DatasetInfo:
         options, layout = self._options, self._layout
@@ -288,7 +294,7 @@ class _Run:
                 f"{layout.documents} holds no training document; {layout.rejected} says why"
             )
         manifest_sha256 = _sha256(files.read_bytes(layout.manifest))
-        vocab = self._make_vocab(manifest, manifest_sha256)
+        vocab = self._make_vocab(manifest_sha256)
         sources = Sources(layout, manifest_sha256, _sha256(vocab))
         self._adopt({state.SHARDS: state.describe_shards(options.instances, *sources[1:])})
         if files.exists(layout.dataset_info) and files.exists(layout.ledger):
@@ -309,7 +315,7 @@ class _Run:
         files.write_bytes(layout.dataset_info, info.to_json().encode())
         return info
 
-    def _make_vocab(self, manifest: Manifest, manifest_sha256: str) -> bytes:
+    def _make_vocab(self, manifest_sha256: str) -> bytes:
         """Returns the vocabulary: the given one, the one learned before, or a new one."""
         layout, given = self._layout, self._given_vocab
         counts = state.describe_counts(self._options.instances, manifest_sha256)
@@ -319,7 +325,7 @@ class _Run:
         wanted = {"learned_from": learned_from, "sha256": _sha256(present or b"")}
         if present and wanted.items() <= made_with.items() and given in (None, present):
             return present
-        vocab, borders = (given, []) if given else self._learn_vocab(manifest, counts)
+        vocab, borders = (given, []) if given else self._learn_vocab(counts)
         # In this order a vocabulary never lies there that the state does not know.
         if present != vocab:
             files.delete(layout.vocab)
@@ -329,16 +335,13 @@ class _Run:
         files.write_bytes(layout.vocab, vocab)
         return vocab
 
-    def _learn_vocab(
-        self, manifest: Manifest, counts: dict[str, Any]
-    ) -> tuple[bytes, list[Border]]:
+    def _learn_vocab(self, counts: dict[str, Any]) -> tuple[bytes, list[Border]]:
         """Returns a new vocabulary, and what just is and is not in it."""
-        layout, cased = self._layout, self._options.instances.cased
+        layout = self._layout
         self._adopt({state.COUNT: counts})
-        parts = plan_counting(manifest)
         self._run_graph(
             lambda graph, pipeline, local: graph.build_counting_graph(
-                pipeline, parts, cased, layout, local
+                pipeline, counts["documents"], counts["cased"], layout, local
             )
         )
         progress.stop()

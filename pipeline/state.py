@@ -185,7 +185,9 @@ def forget(stage: str, layout: Layout) -> None:
 
 
 def delete_temporary_files(layout: Layout) -> None:
-    """Deletes what a run that was killed has left half-written."""
+    """Deletes what a run that was killed has left half-written; in the cloud that is nothing."""
+    if files.is_remote(layout.root):
+        return
     inside = [found.path for folder in layout.folders for found in files.list_files(folder)]
     single = layout.vocab, layout.run, layout.ledger, layout.report
     beside = [found for path in single for found in files.list_beginning(f"{path}.")]

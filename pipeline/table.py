@@ -41,7 +41,7 @@ def format_skipped(skipped: Sequence[Skipped]) -> str:
     return _align(rows, right=())
 
 
-def format_forecast(forecast: Forecast) -> str:
+def format_forecast(forecast: Forecast, vcpu_hour_price: float | None = None) -> str:
     """Returns what is to be expected of a run: a table of corpora, the sums, a table of workers."""
     rows: list[tuple[str, ...]] = [("corpus", "split", "read", "kept", "text", "128", "512", "CPU")]
     for (corpus, split), costs in sorted(forecast.costs.items()):
@@ -58,8 +58,19 @@ def format_forecast(forecast: Forecast) -> str:
         f"On disk: {_bytes(total.documents_bytes)} documents/ and rejected/, "
         f"{_bytes(total.tfrecords_bytes)} tfrecords/; while it runs {_bytes(total.work_bytes)} more"
         f"\nCPU: {forecast.cpu_seconds:,.0f} s with one worker, "
-        f"{forecast.start_cpu_seconds:.1f} s of them to start\n\n"
+        f"{forecast.start_cpu_seconds:.1f} s of them to start\n"
+        f"{_format_cost(forecast, vcpu_hour_price)}\n"
         f"{_align(workers, right=(0, 1, 2))}"
+    )
+
+
+def _format_cost(forecast: Forecast, vcpu_hour_price: float | None) -> str:
+    if vcpu_hour_price is None:
+        return ""
+    hours = forecast.cpu_seconds / 3600
+    return (
+        f"Cost: {hours:,.2f} vCPU hours at {vcpu_hour_price:g} make "
+        f"{hours * vcpu_hour_price:,.2f}; memory, disks and idle time of workers come on top\n"
     )
 
 

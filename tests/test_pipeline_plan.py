@@ -1,6 +1,7 @@
 """A forecast against the real run, and what it says and writes."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -212,3 +213,19 @@ def test_format_forecast_gives_sums_and_a_line_for_each_number_of_workers():
         "      1  1:30:00       200 MB",
         "      2  0:48:00       900 MB",
     ]
+
+
+@pytest.mark.slow
+def test_plan_names_the_cost_at_a_price(capsys, bundled_corpus, tmp_path):
+    vocab = tmp_path / "vocab.txt"
+    vocab.write_bytes(VOCAB)
+    assert main(["plan", f"--input_dir={bundled_corpus}", f"--vocab={vocab}"]) == 0
+    assert "Cost" not in capsys.readouterr().out
+    flags = [f"--input_dir={bundled_corpus}", f"--vocab={vocab}", "--vcpu_hour_price=3600000"]
+    assert main(["plan", *flags]) == 0
+    said = capsys.readouterr().out
+    seconds = re.search(r"CPU: (\S+) s with one worker", said)
+    cost = re.search(r"Cost: \S+ vCPU hours at 3.6e\+06 make (\S+); memory", said)
+    assert seconds is not None and cost is not None
+    thousand_times = float(cost[1].replace(",", ""))
+    assert abs(thousand_times - 1000 * float(seconds[1].replace(",", ""))) <= 500

@@ -1,3 +1,4 @@
+import hashlib
 import io
 from collections import Counter
 
@@ -40,14 +41,19 @@ def write_part(layout, number, total, blocks):
 
 
 @pytest.fixture
-def parts(layout):
+def manifest(layout):
     blocks = [
         *write_part(layout, 0, 4, LINES_OF_BLOCKS),
         *write_part(layout, 1, 4, [[("train", TEXTS[2])], [("train", TEXTS[3])]]),
         *write_part(layout, 2, 4, [[("held_out", "爨 unseen")]]),
         *write_part(layout, 3, 4, [[("train", TEXTS[4])]]),
     ]
-    return count.plan_counting(Manifest({}, 4, Counter(), blocks, []))
+    return Manifest({}, 4, Counter(), blocks, [])
+
+
+@pytest.fixture
+def parts(manifest):
+    return count.plan_counting(manifest)
 
 
 def test_plan_counting_lists_the_parts_with_training_documents(parts):
@@ -137,11 +143,13 @@ def test_adding_counts_up_keeps_the_most_frequent_words_in_any_order(shares, ran
 @pytest.mark.slow
 @pytest.mark.parametrize(("range_bytes", "cased"), [(1 << 30, False), (20, True)])
 def test_counting_graph_writes_what_counting_in_one_process_finds(
-    layout, parts, monkeypatch, range_bytes, cased
+    layout, manifest, monkeypatch, range_bytes, cased
 ):
+    files.write_bytes(layout.manifest, manifest.to_json())
+    sha256 = hashlib.sha256(manifest.to_json()).hexdigest()
     monkeypatch.setattr(count, "_BYTES_OF_WORD_RANGE", range_bytes)
     beam_run.run_graph(
-        lambda pipeline: beam_graph.build_counting_graph(pipeline, parts, cased, layout, True),
+        lambda pipeline: beam_graph.build_counting_graph(pipeline, sha256, cased, layout, True),
         LOCAL,
         [],
     )

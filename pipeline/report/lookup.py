@@ -90,7 +90,7 @@ class Library:
 
     def read(self, block: Block) -> list[Document]:
         """Returns the documents of a block."""
-        with files.open_for_reading(self._part_of(block)) as file:
+        with files.open_for_reading(self._part_of(block), block.length) as file:
             return read_block(file, block)
 
     def rejections(self) -> Iterator[Rejected]:
@@ -135,7 +135,7 @@ class Library:
 def _read_first_row(path: str, offset: int) -> dict[str, Any] | None:
     """Reads the first row of the frame at an offset; None if it is empty."""
     try:
-        with files.open_for_reading(path) as file:
+        with files.open_for_reading(path, _READ_BYTES) as file:
             file.seek(offset)
             reader = zstandard.ZstdDecompressor().stream_reader(file, read_size=_READ_BYTES)
             line = io.BufferedReader(cast("Any", reader), _READ_BYTES).readline()

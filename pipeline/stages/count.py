@@ -111,7 +111,8 @@ def add_up_words(word_range: WordRange, layout: Layout) -> Counted:
 
 def _open_word_files(word_range: WordRange, layout: Layout) -> Iterator[BinaryIO]:
     for number in word_range.parts:
-        with files.open_for_reading(layout.words(number, word_range.total_parts)) as file:
+        path = layout.words(number, word_range.total_parts)
+        with files.open_for_reading(path, files.FEW_BYTES) as file:
             yield file
 
 

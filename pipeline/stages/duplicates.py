@@ -162,7 +162,7 @@ def _texts_of_unit(
     rows = np.flatnonzero(np.isin(sizes["document"], list(wanted)))
     places = np.searchsorted(frames["first_row"], rows, side="right") - 1
     path = layout.cleaned(number, total)
-    with files.open_for_reading(path) as file:
+    with files.open_for_reading(path, files.FEW_BYTES) as file:
         for place in np.unique(places).tolist():
             first, offset, length = frames[place].tolist()
             try:
@@ -238,7 +238,8 @@ def _read_records(key_range: KeyRange, path_of: Any, dtype: np.dtype[np.void]) -
     )
     found = [np.empty(0, dtype)]
     for unit in key_range.units:
-        with files.open_for_reading(path_of(unit.number, unit.total)) as file:
+        path = path_of(unit.number, unit.total)
+        with files.open_for_reading(path, files.FEW_BYTES) as file:
             found.append(dedup.read_key_file(file, dtype, first, end))
     return np.concatenate(found)
 
