@@ -1,6 +1,6 @@
 """Trains a small model for some minutes and proves that it learns.
 
-    python -m benchmarks.learning TFRECORDS --output=benchmarks/learning
+    python -m benchmarks.learning TFRECORDS [--output=benchmarks/learning] [--model=DIR]
 
 TFRECORDS is tfrecords/ of a pipeline run. Held-out loss must end below that of guessing every
 masked token by its frequency in the training sequences, and accuracy must have risen. Writes the
@@ -8,6 +8,7 @@ figures to OUTPUT.json and the curves to OUTPUT.png.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -57,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("tfrecords")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/learning"))
-    parser.add_argument("--optimizer_steps", type=int, default=3_000)
+    parser.add_argument("--model", type=Path, help="folder to keep the trained model in")
+    parser.add_argument("--optimizer_steps", type=int, default=2_000)
     parser.add_argument("--global_batch_size", type=int, default=64)
     parser.add_argument("--learning_rate", type=float, default=2e-3)
     parser.add_argument("--masking", choices=("static", "dynamic"), default="dynamic")
@@ -65,9 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = make_config(arguments)
     dataset = open_dataset(arguments.tfrecords, _SEQ_LENGTH, config.model.vocab_size)
     baselines = measure_baselines(dataset, config)
-    with tempfile.TemporaryDirectory(dir=arguments.output.parent) as folder:
-        wall, cpu = run_training(config, arguments.tfrecords, Path(folder))
-        lines = parse_log(Path(folder, "train.csv").read_text(), "train.csv")
+    with contextlib.ExitStack() as exits:
+        folder = arguments.model or Path(exits.enter_context(tempfile.TemporaryDirectory()))
+        wall, cpu = run_training(config, arguments.tfrecords, folder)
+        lines = parse_log((folder / "train.csv").read_text(), "train.csv")
     outcome = judge(lines, baselines)
     report = describe(config, lines, baselines, outcome) | {
         "wall_seconds": round(wall),
@@ -105,6 +108,7 @@ def make_config(arguments: argparse.Namespace) -> TrainingConfig:
 
 def run_training(config: TrainingConfig, tfrecords: str, folder: Path) -> tuple[float, float]:
     """Trains in a process of its own; returns its wall and CPU seconds."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "given.json"
     path.write_text(json.dumps(config.to_json()))
     command = [

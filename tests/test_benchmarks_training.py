@@ -69,7 +69,8 @@ def test_learning_is_a_lower_loss_than_guessing_and_more_that_is_right(last, lea
 def test_learning_trains_and_reports(folder, small_model, tmp_path, capsys):
     output = tmp_path / "learning"
     flags = ["--optimizer_steps=20", "--global_batch_size=8", "--masking=static"]
-    code = learning.main([folder, f"--output={output}", *flags])
+    kept = tmp_path / "model"
+    code = learning.main([folder, f"--output={output}", f"--model={kept}", *flags])
     report = json.loads(output.with_suffix(".json").read_text())
     assert json.loads(capsys.readouterr().out) == report
     assert code == (0 if report["learnt"] else 1)
@@ -78,8 +79,9 @@ def test_learning_trains_and_reports(folder, small_model, tmp_path, capsys):
     assert 0 < figures["loss of guessing by frequency"] < np.log(VOCAB_SIZE) + 1
     assert output.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        *("learning.json", "learning.png", "tfrecords"),
+        *("learning.json", "learning.png", "model", "tfrecords"),
     ]
+    assert (kept / "checkpoints" / f"1-{LENGTH}-00000020").is_dir()
 
 
 def test_reference_reads_every_record_masked_as_the_shards_say(folder):
