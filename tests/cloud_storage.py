@@ -101,6 +101,10 @@ class _ProxyHandler(_Handler):
         self.wfile = self.connection.makefile("wb", 0)
         self.close_connection = False
 
+    def finish(self) -> None:
+        super().finish()
+        self.connection.close()
+
     def parse_request(self) -> bool:
         if not super().parse_request():
             return False
