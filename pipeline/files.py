@@ -8,7 +8,8 @@ import posixpath
 import re
 import shutil
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -23,6 +24,8 @@ FETCH_BYTES: Final = 4 << 20
 
 FEW_BYTES: Final = 64 << 10
 """Likewise, where a file is read here and there."""
+
+_READ_AT_ONCE: Final = 8  # the client keeps ten connections
 
 _REMOTE: Final = re.compile(r"gs://[^/]+(/.*)?", re.DOTALL)
 
@@ -83,6 +86,18 @@ def read_bytes(path: str) -> bytes:
         return _cloud().read_bytes(path)
     with open_for_reading(path) as file:
         return file.read()
+
+
+def read_each(read: Callable[[Any], Any], sources: Iterable[Any], folder: str) -> Iterator[Any]:
+    """Calls a function that reads one file for each source, in order.
+
+    Below a remote folder several are read at once: it is waiting for answers that takes the time.
+    """
+    if not is_remote(folder):
+        yield from map(read, sources)
+        return
+    with ThreadPoolExecutor(_READ_AT_ONCE) as threads:
+        yield from threads.map(read, sources)
 
 
 def write_bytes(path: str, data: bytes) -> None:

@@ -202,10 +202,13 @@ def _account_instances(
 
 
 def _read_texts(blocks: Iterable[Block], parts: int, layout: Layout) -> Iterator[list[str]]:
-    """Yields the texts of each block's documents."""
-    for block in blocks:
+    """Returns the texts of each block's documents."""
+
+    def read(block: Block) -> list[str]:
         with files.open_for_reading(layout.part(block.part, parts), block.length) as file:
-            yield read_texts(file, block)
+            return read_texts(file, block)
+
+    return files.read_each(read, blocks, layout.root)
 
 
 def shard_stage(config: InstancesConfig, sources: Sources) -> Stage:

@@ -224,7 +224,7 @@ def resolve_near(pairs: NearPairs, layout: Layout) -> NearLosers:
 def find_repeats(key_range: KeyRange, layout: Layout) -> ByUnit:
     """Finds the long lines of a range of keys that repeat earlier ones of documents that stay."""
     paths = [layout.copies(number, key_range.total) for number in range(key_range.total)]
-    numbers = b"".join(map(files.read_bytes, [*paths, layout.near_losers]))
+    numbers = b"".join(files.read_each(files.read_bytes, [*paths, layout.near_losers], layout.root))
     dropped = np.unique(np.frombuffer(numbers, "<i8"))
     paragraphs = _read_records(key_range, layout.paragraphs, dedup.PARAGRAPH)
     return ByUnit(dedup.records_by_unit(dedup.find_repeats(paragraphs, dropped), "document"))
@@ -236,12 +236,14 @@ def _read_records(key_range: KeyRange, path_of: Any, dtype: np.dtype[np.void]) -
         dedup.KEY_PARTITIONS * number // key_range.total
         for number in (key_range.number, key_range.number + 1)
     )
-    found = [np.empty(0, dtype)]
-    for unit in key_range.units:
-        path = path_of(unit.number, unit.total)
+
+    def read(path: str) -> Records:
         with files.open_for_reading(path, files.FEW_BYTES) as file:
-            found.append(dedup.read_key_file(file, dtype, first, end))
-    return np.concatenate(found)
+            return dedup.read_key_file(file, dtype, first, end)
+
+    paths = [path_of(unit.number, unit.total) for unit in key_range.units]
+    found = files.read_each(read, paths, paths[0] if paths else "")
+    return np.concatenate([np.empty(0, dtype), *found])
 
 
 # --- All of it, in this process ---
