@@ -35,7 +35,7 @@ IN_PROCESS: Final = "[local]"
 _UNKNOWN: Final = "[auto]"
 _NO_ADDRESSES: Final = (IN_PROCESS, _UNKNOWN)
 
-_ONLY_ON_CLUSTERS: Final = (
+ONLY_ON_CLUSTERS: Final = (
     *("flink_master", "flink_job_server_jar", "flink_submit_uber_jar", "flink_version"),
     *("parallelism", "max_parallelism", "job_endpoint", "artifact_endpoint"),
     *("environment_type", "environment_config", "environment_options", "sdk_worker_parallelism"),
@@ -56,7 +56,7 @@ def check_flags(runner: str, flags: Mapping[str, Any], num_workers: int | None) 
       UsageError: a flag is missing, or two contradict each other; names the remedy.
     """
     if runner == LOCAL:
-        for name in _ONLY_ON_CLUSTERS:
+        for name in ONLY_ON_CLUSTERS:
             if name in flags:
                 raise UsageError(f"--{name} needs --runner={FLINK} or {PORTABLE}; or leave it out")
         return

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, Final
 
-from pipeline.clusters import DATAFLOW
+from pipeline.clusters import DATAFLOW, ONLY_ON_CLUSTERS
 from pipeline.errors import RunError, UsageError
 
 MAX_GRAPH_BYTES: Final = 10_000_000
@@ -19,11 +19,6 @@ _PROJECT: Final = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
 _REGION: Final = re.compile(r"[a-z]+-[a-z]+\d+")
 _FOLDER: Final = re.compile(r"gs://[^/]+/.+")
 _BEAM_IMAGE: Final = re.compile(r"beam_python(\d+\.\d+)_sdk:(\d+\.\d+\.\d+)")
-_OF_OTHER_RUNNERS: Final = (
-    *("flink_master", "flink_job_server_jar", "flink_submit_uber_jar", "flink_version"),
-    *("parallelism", "max_parallelism", "job_endpoint", "artifact_endpoint"),
-    *("environment_type", "environment_config", "environment_options", "sdk_worker_parallelism"),
-)
 
 
 def check_flags(
@@ -43,7 +38,7 @@ def check_flags(
     Raises:
       UsageError: a flag is missing, or two contradict each other; names the remedy.
     """
-    for name in _OF_OTHER_RUNNERS:
+    for name in ONLY_ON_CLUSTERS:
         if name in flags:
             raise UsageError(f"--{name} is none of {DATAFLOW}'s flags; leave it out")
     _check_account(flags)
