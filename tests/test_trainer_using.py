@@ -1,6 +1,7 @@
 """The commands for what was trained, as far as they are not tested with what they call."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -113,6 +114,29 @@ def test_every_format_is_written(released, tmp_path, capsys, output_format):
     assert marks[output_format] in os.listdir(tmp_path / "made")
     assert main([*command, f"--output={tmp_path}/made"]) == 1
     assert f"trainer: {tmp_path}/made: is not empty" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_case_is_kept_where_asked(released, tmp_path, capsys):
+    command = ["export", f"--model={released}", "--format=huggingface", "--cased"]
+    assert main([*command, f"--output={tmp_path}/made"]) == 0
+    tokenizer = json.loads((tmp_path / "made" / "tokenizer_config.json").read_text("utf-8"))
+    assert tokenizer["do_lower_case"] is False
+    command = ["fill-mask", f"--model={released}", "The[MASK]"]
+    printed = []
+    for flags in ([], ["--cased"]):
+        capsys.readouterr()
+        assert main([*command, *flags]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] != printed[1]  # its vocabulary has no capitals: T is [UNK]
+
+
+def test_released_format_keeps_no_case(capsys):
+    command = ["export", "--model=m", "--format=released", "--output=o", "--cased"]
+    assert main(command) == 2
+    assert capsys.readouterr().err == (
+        "trainer: --cased: the released format holds no tokenizer; leave it out\n"
+    )
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ _LOG_FILE: Final = "train.csv"
 _MODEL_HELP: Final = (
     "a released model, the output of a training run, or a checkpoint in it; local or gs://"
 )
+_CASED_HELP: Final = "keep case and accents, as the pipeline did with this flag"
 _PATH = os.path.expanduser
 
 
@@ -41,6 +42,7 @@ def _add_fill_mask_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top", type=_read_count, default=5, metavar="N", help="candidates of a mask"
     )
+    parser.add_argument("--cased", action="store_true", help=_CASED_HELP)
     parser.add_argument(
         "texts",
         nargs="*",
@@ -54,7 +56,8 @@ def _fill_mask(arguments: argparse.Namespace) -> int:
     from trainer.fill_mask import fill_mask, format_candidates
     from trainer.trained_model import load_model
 
-    filled = fill_mask(load_model(arguments.model), texts, arguments.top)
+    model = load_model(arguments.model)
+    filled = fill_mask(model, texts, arguments.top, cased=arguments.cased)
     print("\n".join(map(format_candidates, texts, filled)))
     return 0
 
@@ -182,15 +185,19 @@ def _add_export_flags(parser: argparse.ArgumentParser) -> None:
     flag("--model", type=_PATH, required=True, metavar="DIR", help=_MODEL_HELP)
     flag("--format", choices=FORMATS, required=True, help="see docs/exports.md")
     flag("--output", type=_PATH, required=True, help="folder, new or empty; local or gs://")
+    flag("--cased", action="store_true", help=_CASED_HELP)
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    if arguments.cased and arguments.format == "released":
+        raise UsageError("--cased: the released format holds no tokenizer; leave it out")
+    options = {"cased": True} if arguments.cased else {}
     # Only what the format needs: tensorflow-text and safetensors may be missing.
     module = importlib.import_module(f"trainer.{arguments.format}")
     export = getattr(module, f"export_{arguments.format}")
     from trainer.trained_model import load_model
 
-    export(load_model(arguments.model), arguments.output)
+    export(load_model(arguments.model), arguments.output, **options)
     print(f"{arguments.output}: written; docs/exports.md says how to load it")
     return 0
 
