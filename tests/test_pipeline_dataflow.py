@@ -167,7 +167,9 @@ def test_graphs_of_the_full_corpus_are_far_below_dataflows_limit(monkeypatch, tm
             *(beam_graph.build_documents_graph, inputs_of_full_corpus(), DocumentsConfig()),
             *(layout, False, False),
         ),
-        "counting": bytes_of(beam_graph.build_counting_graph, manifest_sha256, layout, False),
+        "counting": bytes_of(
+            *(beam_graph.build_counting_graph, manifest_sha256, False, layout, False)
+        ),
         "instances": bytes_of(
             beam_graph.build_instances_graph, shards, InstancesConfig(), sources, False
         ),
