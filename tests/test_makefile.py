@@ -24,7 +24,9 @@ def make_demo(folder):
     output, installed = folder / "out", folder / "installed"
     installed.touch()
     command = ["make", "demo", f"BIN={Path(sys.executable).parent}", f"INSTALLED={installed}"]
-    environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    # As if no other make had called it, which would have it say so.
+    of_make = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    environment = {name: value for name, value in os.environ.items() if name not in of_make}
     finished = subprocess.run(
         [*command, f"OUTPUT={output}"],
         cwd=ROOT,

@@ -123,7 +123,8 @@ def test_help_names_every_command(capsys):
 )
 def test_missing_package_is_named_with_its_remedy(monkeypatch, capsys, tmp_path, missing, command):
     monkeypatch.setitem(sys.modules, missing, None)
-    for module in ("trainer.saved_model", "trainer.huggingface"):
+    parts = [name for name in sys.modules if name.startswith(f"{missing}.")]
+    for module in (*parts, "trainer.saved_model", "trainer.huggingface"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     header = "stage,max_seq_length,step,data,mlm_loss,mlm_acc,learning_rate"
     (tmp_path / "train.csv").write_text(f"{header}\n1,128,1,train,9,0,0\n")

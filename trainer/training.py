@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import os
 import re
 import signal
 import sys
@@ -220,7 +221,8 @@ def _saving_on_signals() -> Generator[list[int]]:
         if received and number == signal.SIGINT:
             raise KeyboardInterrupt
         received.append(number)
-        print("Saving; Ctrl-C once more ends without.", file=sys.stderr)
+        # Not `print`, in the midst of which the signal may have come.
+        os.write(2, b"Saving; Ctrl-C once more ends without.\n")
 
     before = {number: signal.signal(number, receive) for number in _EXIT_CODES}
     try:
