@@ -120,9 +120,9 @@ def test_search_reads_few_of_many_parts(large, part, monkeypatch):
     opened = Counter()
     really_open = files.open_for_reading
 
-    def open_and_count(path, fetch_bytes):
+    def open_and_count(path, *fetch_bytes):
         opened[path] += 1
-        return really_open(path, fetch_bytes)
+        return really_open(path, *fetch_bytes)
 
     monkeypatch.setattr(files, "open_for_reading", open_and_count)
     assert library.find_document(kept[part][0].doc_id) == kept[part][0]
