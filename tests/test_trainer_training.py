@@ -191,6 +191,7 @@ def test_interrupt_saves_and_exits_130(data, tmp_path):
     assert CheckpointStore(f"{tmp_path}/model/checkpoints", 1, pytest.fail).find_newest()
 
 
+@pytest.mark.parametrize("undisturbed", ["dynamic"], indirect=True)
 def test_stages_one_by_one_are_the_same_run(undisturbed, data, tmp_path):
     masking, expected, _, _ = undisturbed
     for stage in (128, 512):
@@ -204,6 +205,7 @@ def test_many_steps_per_execution_and_none_compiled_train_too(data, tmp_path):
     assert results_of(tmp_path)[1].step == 7
 
 
+@pytest.mark.parametrize("undisturbed", ["dynamic"], indirect=True)
 def test_damaged_checkpoint_is_passed_over(undisturbed, data, tmp_path, capsys):
     masking, expected, _, _ = undisturbed
     assert main(command_of(tmp_path, data, "--quiet", masking=masking)) == 0
@@ -216,6 +218,7 @@ def test_damaged_checkpoint_is_passed_over(undisturbed, data, tmp_path, capsys):
     assert_equal_results(results_of(tmp_path), expected)
 
 
+@pytest.mark.parametrize("undisturbed", ["dynamic"], indirect=True)
 def test_finished_run_trains_nothing_more(undisturbed, data, capsys):
     masking, expected, _, folder = undisturbed
     assert main(command_of(folder, data, masking=masking)) == 0
