@@ -8,7 +8,7 @@ import string
 
 import numpy as np
 
-from trainer.config import MODELS
+from trainer.config import MODELS, ModelConfig
 from trainer.initialization import weight_names
 from trainer.model import build_model
 from trainer.trained_model import TrainedModel
@@ -31,6 +31,16 @@ TOKENS = (
     *("the", "##ing", "##か", "mask"),
     *GB2312_FIRST_LEVEL,
 )
+
+WHOLE_VOCAB = ModelConfig(
+    attention_head_size=4,
+    hidden_dropout_prob=0.1,
+    hidden_size=8,
+    intermediate_size=16,
+    num_attention_heads=2,
+    num_hidden_layers=2,
+)
+"""Of the released number of entries, with dropout; all else is small."""
 
 SMALL = dataclasses.replace(
     MODELS["tiny"],

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_models import WHOLE_VOCAB
 
-from trainer.config import MODELS, ModelConfig
+from trainer.config import MODELS
 from trainer.model import build_model
 from trainer.released import export_released
 from trainer.trained_model import TrainedModel
@@ -33,16 +34,6 @@ np.save("hidden.npy", of_example["encoder"].model.predict(ids, verbose=0))
 np.save("chances.npy", of_example["classifier"].predict(ids, verbose=0))
 np.save("wider.npy", of_example["classifier"].predict(np.pad(ids, [(0, 0), (0, 5)]), verbose=0))
 """
-
-
-SMALL = ModelConfig(
-    attention_head_size=4,
-    hidden_dropout_prob=0.1,
-    hidden_size=8,
-    intermediate_size=16,
-    num_attention_heads=2,
-    num_hidden_layers=2,
-)
 
 
 def release(folder, corpus, shape):
@@ -96,7 +87,7 @@ def test_sentence_classification_takes_under_two_minutes_with_tiny(tmp_path, bun
 def test_sentence_classification_starts_from_the_given_encoder(
     tmp_path, bundled_corpus, embedding_size
 ):
-    shape = dataclasses.replace(SMALL, embedding_size=embedding_size)
+    shape = dataclasses.replace(WHOLE_VOCAB, embedding_size=embedding_size)
     model = release(tmp_path / "model", bundled_corpus, shape)
     ids = np.random.default_rng(1).integers(FIRST_ORDINARY_ID, 200, (3, 12)).astype(np.int32)
     ids[1, 7:] = PAD_ID

@@ -53,9 +53,9 @@ def test_other_errors_come_whole_from_another_process(clone, kind):
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_explain_os_error_of_a_full_disk_says_file_and_remedy(code):
-    error = OSError(code, os.strerror(code), "out/work/a.zst")
+    error = OSError(code, os.strerror(code), "out/a.zst")
     assert explain_os_error(error) == (
-        "out/work/a.zst: no space is left on the disk; free some and give the same command again, "
+        "out/a.zst: no space is left on the disk; free some and give the same command again, "
         "without --overwrite: "
         "what is done is kept"
     )

@@ -224,7 +224,7 @@ def test_worker_that_is_killed_alone_fails_the_run_clearly_and_the_next_one_goes
         "command again, without --overwrite, and with fewer --num_workers if memory was short: "
         "what is done is kept\n",
     )
-    done = list((tmp_path / "out/work/done").rglob("*.json"))
+    done = list((tmp_path / "out" / "work" / "done").rglob("*.json"))
     assert done
     assert subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0
     flags[1] = f"--output_dir={tmp_path / 'undisturbed'}"

@@ -66,6 +66,10 @@ def write_word(word, layout, runs):
     return Note(word, len(word), [])
 
 
+WORK = "/" + Layout("").work
+"""How notes name the folder of files in the making."""
+
+
 class Bench(NamedTuple):
     """The stage, and which words it has really run."""
 
@@ -127,7 +131,7 @@ def test_unit_runs_again_when_a_file_of_it_is_missing_or_has_another_size(bench,
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\0" * 40, b"no json", b'{"files": {"/work/one.txt": 3'],
+    [b"", b"\0" * 40, b"no json", f'{{"files": {{"{WORK}/one.txt": 3'.encode()],
     ids=["empty", "zeros", "no json", "cut off"],
 )
 def test_unit_runs_again_when_its_note_is_damaged(bench, data):
@@ -179,7 +183,7 @@ def test_note_holds_result_and_sizes_of_the_files_of_its_unit_alone(bench):
     bench.run("two")
     bench.run("one")
     note = orjson.loads(bench.note("one").read_bytes())
-    assert note["files"] == {"/work/one.txt": 3, "/work/below/one.txt": 3}
+    assert note["files"] == {f"{WORK}/one.txt": 3, f"{WORK}/below/one.txt": 3}
     assert note["result"] == {"length": 3}
 
 

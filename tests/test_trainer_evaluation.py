@@ -8,11 +8,11 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from made_models import WHOLE_VOCAB
 
 from pipeline.cli import main as run_pipeline
 from tfrecords_schema.features import unpack_word_starts
 from trainer.cli import main
-from trainer.config import ModelConfig
 from trainer.data import make_held_out_datasets
 from trainer.evaluation import evaluate
 from trainer.model import build_model
@@ -25,14 +25,6 @@ from vocab.vocab_file import parse_vocab
 
 pytestmark = pytest.mark.slow
 
-CONFIG = ModelConfig(
-    attention_head_size=4,
-    hidden_dropout_prob=0.1,
-    hidden_size=8,
-    intermediate_size=16,
-    num_attention_heads=2,
-    num_hidden_layers=2,
-)
 GUESS = "，"
 """All that the model of these tests ever guesses."""
 
@@ -49,11 +41,11 @@ def data(tmp_path_factory, bundled_corpus):
 @pytest.fixture(scope="module")
 def trained(data):
     tokens = parse_vocab((data / "vocab.txt").read_bytes(), "vocab.txt")
-    model = build_model(CONFIG, seed=0)
+    model = build_model(WHOLE_VOCAB, seed=0)
     bias = np.zeros(len(tokens))
     bias[tokens.index(GUESS)] = 5
     model.full.get_layer("MLM-Bias").weights[0].assign(bias)
-    return TrainedModel(CONFIG, model, tuple(tokens))
+    return TrainedModel(WHOLE_VOCAB, model, tuple(tokens))
 
 
 def read_sequences(data, length, prefix):
@@ -136,7 +128,7 @@ def test_the_first_sequences_are_scored_whatever_the_batches(trained, data, batc
 def test_loss_and_accuracy_are_those_of_training(trained, data):
     found = evaluate(trained, str(data), lengths=[128], batch_size=8)
     step = HeldOutStep(trained.model, tf.distribute.OneDeviceStrategy("/cpu:0"), jit_compile=False)
-    dataset = open_dataset(str(data), 128, CONFIG.vocab_size)
+    dataset = open_dataset(str(data), 128, WHOLE_VOCAB.vocab_size)
     for corpus, batches in make_held_out_datasets(dataset, 8, 2_048).items():
         loss, accuracy, sequences = np.sum([step.run(batch) for batch in batches], axis=0)
         score = found.scores[128][corpus]
@@ -221,7 +213,7 @@ def test_folder_without_description_is_refused(trained, tmp_path):
 
 
 def test_model_that_gives_no_numbers_is_refused(trained, data):
-    model = build_model(CONFIG, seed=0)
+    model = build_model(WHOLE_VOCAB, seed=0)
     weight = model.full.get_layer("MLM-Dense").weights[0]
     weight.assign(np.full(weight.shape, np.nan))
     with pytest.raises(FloatingPointError, match="baike2018qa, length 128: the loss is nan"):

@@ -1,11 +1,12 @@
 """What stands at masks: the model's softmax, ranked; which texts are refused; how it is printed."""
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
+from made_models import WHOLE_VOCAB
 
-from trainer.config import ModelConfig
 from trainer.fill_mask import Candidate, fill_mask, format_candidates
 from trainer.model import build_model
 from trainer.trained_model import TrainedModel
@@ -28,15 +29,7 @@ BIAS_OF_UNK = 3.0
 @pytest.fixture(scope="module")
 def trained():
     """A small model, its weights random and larger than fresh ones, that likes [UNK]."""
-    config = ModelConfig(
-        attention_head_size=4,
-        hidden_dropout_prob=0.1,
-        hidden_size=8,
-        intermediate_size=16,
-        num_attention_heads=2,
-        num_hidden_layers=2,
-        vocab_size=len(TOKENS),
-    )
+    config = dataclasses.replace(WHOLE_VOCAB, vocab_size=len(TOKENS))
     model = build_model(config, seed=0)
     rng = np.random.default_rng(0)
     for weight in model.full.weights:

@@ -8,22 +8,16 @@ import sys
 
 import numpy as np
 import pytest
+from made_models import WHOLE_VOCAB
 
 from pipeline.cli import main as run_pipeline
 from tests import cloud_storage
 from trainer.checkpoints import CheckpointStore
-from trainer.config import ModelConfig, StageConfig, TrainingConfig
+from trainer.config import StageConfig, TrainingConfig
 
 pytestmark = pytest.mark.slow
 
-SMALL = ModelConfig(
-    attention_head_size=4,
-    hidden_dropout_prob=0.1,
-    hidden_size=8,
-    intermediate_size=16,
-    num_attention_heads=2,
-    num_hidden_layers=1,
-)
+SMALL = dataclasses.replace(WHOLE_VOCAB, num_hidden_layers=1)
 FIRST = StageConfig(
     max_seq_length=128,
     optimizer_steps=4,

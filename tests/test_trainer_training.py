@@ -11,23 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_models import WHOLE_VOCAB
 
 from pipeline.cli import main as run_pipeline
 from trainer.checkpoints import CheckpointStore
 from trainer.cli import main
-from trainer.config import ModelConfig, StageConfig, TrainingConfig
+from trainer.config import StageConfig, TrainingConfig
 from trainer.train_log import TRAIN, parse_log
 
 pytestmark = pytest.mark.slow
 
-SMALL = ModelConfig(
-    attention_head_size=4,
-    hidden_dropout_prob=0.1,
-    hidden_size=8,
-    intermediate_size=16,
-    num_attention_heads=2,
-    num_hidden_layers=2,
-)
 FIRST = StageConfig(
     max_seq_length=128,
     optimizer_steps=7,
@@ -38,7 +31,7 @@ FIRST = StageConfig(
 )
 SECOND = dataclasses.replace(FIRST, max_seq_length=512, optimizer_steps=5, micro_batch_size=2)
 CONFIG = TrainingConfig(
-    model=SMALL,
+    model=WHOLE_VOCAB,
     stages=(FIRST, SECOND),
     log_steps=2,
     held_out_steps=4,
@@ -243,7 +236,7 @@ def test_other_configuration_is_refused_and_overwrite_starts_afresh(data, tmp_pa
         (["--stage=512"], {}, "stage 1 has done 0 of its 7 steps"),
         (["--data=/nowhere"], {}, "/nowhere"),
         ([], {"stages": (dataclasses.replace(FIRST, max_seq_length=64),)}, "64"),
-        ([], {"model": dataclasses.replace(SMALL, vocab_size=500)}, "13686"),
+        ([], {"model": dataclasses.replace(WHOLE_VOCAB, vocab_size=500)}, "13686"),
         ([], {"stages": (dataclasses.replace(FIRST, global_batch_size=7),)}, "multiple of 4"),
         ([], {"stages": (dataclasses.replace(FIRST, global_batch_size=4000),)}, "fewer than one"),
     ],
