@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import clusters
 
 if TYPE_CHECKING:
-    from pipeline.run import RunOptions
+    from pipeline.options import RunOptions
 
 _PLAN, _REPORT, _INSPECT = "plan", "report", "inspect"
 _MIN_WIDTH = 40
@@ -232,7 +232,7 @@ def _make_options(
 ) -> "RunOptions":
     from pipeline.config import DocumentsConfig, InstancesConfig
     from pipeline.errors import UsageError
-    from pipeline.run import RunOptions
+    from pipeline.options import RunOptions
 
     try:
         return RunOptions(

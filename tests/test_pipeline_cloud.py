@@ -13,7 +13,8 @@ from pipeline import cloud, files
 from pipeline.cli import main
 from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.errors import RunError
-from pipeline.run import RunOptions, run
+from pipeline.options import RunOptions
+from pipeline.run import run
 from tests import cloud_storage
 from tests.cloud_storage import Emulator
 
