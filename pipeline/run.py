@@ -32,6 +32,7 @@ from pipeline.inputs import Inputs, find_inputs
 from pipeline.instances import Sources
 from pipeline.layout import Layout
 from pipeline.ledger import Ledger
+from pipeline.locking import locked
 from pipeline.manifest import Manifest, read_manifest
 from pipeline.options import DOCUMENTS, RunOptions
 from pipeline.plan import Forecast
@@ -92,7 +93,7 @@ def run(options: RunOptions) -> RunFacts:
         inputs = None
         if options.input_dir is not None:
             inputs = find_inputs(options.input_dir, options.skip_broken_files)
-        with state.locked(layout):
+        with locked(layout):
             return _Run(options, layout, given_vocab).run(inputs)
     finally:
         progress.stop()

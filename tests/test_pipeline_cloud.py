@@ -168,7 +168,7 @@ def test_requests_are_repeated_until_they_are_answered(emulator, status):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(cloud, "_RETRY", cloud._RETRY.with_timeout(0.2))
+    monkeypatch.setattr(cloud, "RETRY", cloud.RETRY.with_timeout(0.2))
 
 
 @pytest.mark.parametrize(
