@@ -83,7 +83,7 @@ def test_of_two_that_would_take_over_one_does(emulator, monkeypatch):
 
 
 def test_run_that_lost_its_lock_fails_and_leaves_it_to_the_other(emulator):
-    with pytest.raises(RunError, match="run.lock: another run took over"), lease():
+    with pytest.raises(RunError, match=r"run\.lock: another run took over"), lease():
         before = uploads(emulator)
         files.write_bytes(LOCK, b"of the other")
         wait_until(lambda: uploads(emulator) > before + 2)
