@@ -38,7 +38,7 @@ WHOLE_VOCAB = ModelConfig(
     hidden_size=8,
     intermediate_size=16,
     num_attention_heads=2,
-    num_hidden_layers=2,
+    num_hidden_layers=1,
 )
 """Of the released number of entries, with dropout; all else is small."""
 

@@ -95,13 +95,19 @@ def assert_equal_results(one, other):
         assert np.array_equal(value, other[2][name]), name
 
 
-@pytest.fixture(scope="module", params=["static", "dynamic"])
+WAYS = {
+    "static": {"masking": "static", "jit_compile": False},
+    "dynamic": {"masking": "dynamic", "jit_compile": True},
+}
+
+
+@pytest.fixture(scope="module", params=WAYS)
 def undisturbed(request, tmp_path_factory, data):
-    """Masking, and what a run gives that nothing disturbs."""
-    folder = tmp_path_factory.mktemp(request.param)
-    finished = train_in_a_process(folder, data, masking=request.param)
+    """A way to train, and what a run gives that nothing disturbs."""
+    folder, way = tmp_path_factory.mktemp(request.param), WAYS[request.param]
+    finished = train_in_a_process(folder, data, **way)
     assert finished.returncode == 0, finished.stderr
-    return request.param, results_of(folder), finished.stderr, folder
+    return way, results_of(folder), finished.stderr, folder
 
 
 def test_both_stages_are_trained_and_logged(undisturbed):
@@ -123,8 +129,8 @@ def test_both_stages_are_trained_and_logged(undisturbed):
 
 
 def test_run_says_what_it_is(undisturbed):
-    masking, _, printed, _ = undisturbed
-    assert f"{masking} masking" in printed
+    way, _, printed, _ = undisturbed
+    assert f"{way['masking']} masking" in printed
     assert "Loss of guessing at random: ln 13,686 = 9.52" in printed
     assert re.search(r"Stage 1: 7 steps of 8 x 128 = 1,024 tokens, 0\.\d\d epochs of 373", printed)
     assert re.search(r"stage 1 \(128\) step 2/7  train: loss 9\.\d+, accuracy", printed)
@@ -149,26 +155,26 @@ MOMENTS = "stage 1 (128) step 4/7", "stage 1 (128) step 7  held out", "stage 2 (
 
 
 def test_killed_run_goes_on_bit_for_bit(undisturbed, data, tmp_path):
-    masking, expected, _, _ = undisturbed
+    way, expected, _, _ = undisturbed
     for moment in MOMENTS:
-        process = start_until(tmp_path, data, moment, masking=masking)
+        process = start_until(tmp_path, data, moment, **way)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-    finished = train_in_a_process(tmp_path, data, masking=masking)
+    finished = train_in_a_process(tmp_path, data, **way)
     assert finished.returncode == 0, finished.stderr
     assert_equal_results(results_of(tmp_path), expected)
 
 
 @pytest.mark.parametrize("undisturbed", ["dynamic"], indirect=True)
 def test_sigterm_saves_and_the_run_goes_on_bit_for_bit(undisturbed, data, tmp_path):
-    masking, expected, _, _ = undisturbed
-    process = start_until(tmp_path, data, "stage 1 (128) step 2/7", masking=masking)
+    way, expected, _, _ = undisturbed
+    process = start_until(tmp_path, data, "stage 1 (128) step 2/7", **way)
     process.send_signal(signal.SIGTERM)
     _, printed = process.communicate()
     assert process.returncode == 0, printed
     assert "Saved; the same command goes on from here." in printed
-    finished = train_in_a_process(tmp_path, data, masking=masking)
+    finished = train_in_a_process(tmp_path, data, **way)
     assert finished.returncode == 0, finished.stderr
     assert "Going on from stage 1, step " in finished.stderr
     assert_equal_results(results_of(tmp_path), expected)
@@ -184,9 +190,9 @@ def test_interrupt_saves_and_exits_130(data, tmp_path):
 
 @pytest.mark.parametrize("undisturbed", ["dynamic"], indirect=True)
 def test_stages_one_by_one_are_the_same_run(undisturbed, data, tmp_path):
-    masking, expected, _, _ = undisturbed
+    way, expected, _, _ = undisturbed
     for stage in (128, 512):
-        assert main(command_of(tmp_path, data, f"--stage={stage}", "--quiet", masking=masking)) == 0
+        assert main(command_of(tmp_path, data, f"--stage={stage}", "--quiet", **way)) == 0
     assert_equal_results(results_of(tmp_path), expected)
 
 
@@ -198,11 +204,11 @@ def test_many_steps_per_execution_and_none_compiled_train_too(data, tmp_path):
 
 @pytest.mark.parametrize("undisturbed", ["dynamic"], indirect=True)
 def test_damaged_checkpoint_is_passed_over(undisturbed, data, tmp_path, capsys):
-    masking, expected, _, folder = undisturbed
+    way, expected, _, folder = undisturbed
     shutil.copytree(folder / "model", tmp_path / "model")
     newest = max((tmp_path / "model/checkpoints").iterdir())
     (newest / "variables.data-00000-of-00001").write_bytes(b"damaged")
-    assert main(command_of(tmp_path, data, "--quiet", masking=masking)) == 0
+    assert main(command_of(tmp_path, data, "--quiet", **way)) == 0
     assert "warning: " in (printed := capsys.readouterr().err)
     assert "2-512-00000005: variables.data-00000-of-00001 is damaged" in printed
     assert_equal_results(results_of(tmp_path), expected)
@@ -210,8 +216,8 @@ def test_damaged_checkpoint_is_passed_over(undisturbed, data, tmp_path, capsys):
 
 @pytest.mark.parametrize("undisturbed", ["dynamic"], indirect=True)
 def test_finished_run_trains_nothing_more(undisturbed, data, capsys):
-    masking, expected, _, folder = undisturbed
-    assert main(command_of(folder, data, masking=masking)) == 0
+    way, expected, _, folder = undisturbed
+    assert main(command_of(folder, data, **way)) == 0
     assert_equal_results(results_of(folder), expected)
     assert "All stages are trained" in capsys.readouterr().err
 
