@@ -3,6 +3,7 @@
 Local paths never import Beam, so that worker processes start fast.
 """
 
+import hashlib
 import os
 import posixpath
 import re
@@ -15,7 +16,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, NamedTuple, cast
 
-from pipeline.errors import UsageError
+from pipeline.errors import RunError, UsageError
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -86,6 +87,18 @@ def read_bytes(path: str) -> bytes:
         return _cloud().read_bytes(path)
     with open_for_reading(path) as file:
         return file.read()
+
+
+def read_pinned(path: str, sha256: str) -> bytes:
+    """Returns all bytes of a file that has stayed as it was when a run began.
+
+    Raises:
+      RunError: it is not the one with this digest.
+    """
+    data = read_bytes(path)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise RunError(f"{path}: has changed since the run began; start again")
+    return data
 
 
 def read_each(read: Callable[[Any], Any], sources: Iterable[Any], folder: str) -> Iterator[Any]:

@@ -1,6 +1,5 @@
 """documents/manifest.json: what documents/ holds. Written last, so its presence means complete."""
 
-import hashlib
 import json
 from collections import Counter
 from functools import lru_cache
@@ -102,7 +101,4 @@ def load_manifest(path: str, sha256: str) -> Manifest:
     Raises:
       RunError: the file is not the one with this digest.
     """
-    data = files.read_bytes(path)
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise RunError(f"{path}: has changed since the run began; start again")
-    return parse_manifest(data, path)
+    return parse_manifest(files.read_pinned(path, sha256), path)
