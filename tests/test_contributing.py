@@ -31,7 +31,7 @@ EXAMPLES = (CORPUS, "An edit", "A rejection", RUNNER)
 PRISM = f"""#!{sys.executable}
 import sys
 from apache_beam.runners.portability import local_job_service_main
-local_job_service_main.run(["", "-p", sys.argv[sys.argv.index("--job_port") + 1]])
+local_job_service_main.run(["-p", sys.argv[sys.argv.index("--job_port") + 1]])
 """
 
 
