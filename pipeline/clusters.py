@@ -3,13 +3,14 @@
 A wrong flag would otherwise be noticed by a cluster, minutes later and in its own words, or never.
 """
 
+import dataclasses
 import importlib.util
 import json
 import os
 import shutil
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pipeline import files
@@ -40,7 +41,8 @@ Flags = Mapping[str, Any]
 """Those of Beam's that were given, by name without dashes, with their values."""
 
 
-class Cluster(NamedTuple):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cluster:
     """A runner that hands graphs to a job service of Beam's.
 
     Attributes:

@@ -254,7 +254,7 @@ def test_frame_writer_compresses_at_the_level_that_is_asked_for(level):
         file = io.BytesIO()
         writer = FrameWriter(file, 1 << 20, of) if of != 3 else FrameWriter(file, 1 << 20)
         for line in lines:
-            writer.write_line(line)
+            writer.write_lines([line])
         writer.close()
         frames[of] = file.getvalue()
         compressor = zstandard.ZstdCompressor(level=of, write_checksum=True)
