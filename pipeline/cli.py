@@ -20,7 +20,7 @@ from pipeline import clusters
 from pipeline.config import DEDUP_LEVELS, SCRIPTS, SEGMENTERS, DocumentsConfig, InstancesConfig
 
 if TYPE_CHECKING:
-    from pipeline.run import RunOptions
+    from pipeline.options import RunOptions
 
 _PLAN, _REPORT, _INSPECT = "plan", "report", "inspect"
 _MIN_WIDTH = 40
@@ -252,7 +252,7 @@ def _make_options(
     stage: str, arguments: argparse.Namespace, beam_flags: Sequence[str]
 ) -> "RunOptions":
     from pipeline.errors import UsageError
-    from pipeline.run import RunOptions
+    from pipeline.options import RunOptions
 
     try:
         return RunOptions(

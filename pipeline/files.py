@@ -89,18 +89,6 @@ def read_bytes(path: str) -> bytes:
         return file.read()
 
 
-def read_pinned(path: str, sha256: str) -> bytes:
-    """Returns all bytes of a file that has stayed as it was when a run began.
-
-    Raises:
-      RunError: it is not the one with this digest.
-    """
-    data = read_bytes(path)
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise RunError(f"{path}: has changed since the run began; start again")
-    return data
-
-
 def read_each(read: Callable[[Any], Any], sources: Iterable[Any], folder: str) -> Iterator[Any]:
     """Calls a function that reads one file for each source, in order.
 
@@ -111,6 +99,23 @@ def read_each(read: Callable[[Any], Any], sources: Iterable[Any], folder: str) -
         return
     with ThreadPoolExecutor(_READ_AT_ONCE) as threads:
         yield from threads.map(read, sources)
+
+
+def sha256_of(data: bytes) -> str:
+    """Returns a file's digest, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_unchanged(path: str, sha256: str) -> bytes:
+    """Returns the bytes of a file that must be as it was when the run began.
+
+    Raises:
+      RunError: it has another digest.
+    """
+    data = read_bytes(path)
+    if sha256_of(data) != sha256:
+        raise RunError(f"{path}: has changed since the run began; start again")
+    return data
 
 
 def write_bytes(path: str, data: bytes) -> None:

@@ -334,4 +334,4 @@ def load_tokenizer(path: str, sha256: str, cased: bool) -> Tokenizer:
     Raises:
       RunError: the file is not the one with this digest.
     """
-    return Tokenizer(parse_vocab(files.read_pinned(path, sha256), path), cased)
+    return Tokenizer(parse_vocab(files.read_unchanged(path, sha256), path), cased)

@@ -94,6 +94,16 @@ def _read_fields(fields: dict[str, Any]) -> Manifest:
     return Manifest(fields["config"], fields["parts"], entries, blocks, skipped)
 
 
+def read_manifest(path: str) -> Manifest:
+    """Reads a manifest.
+
+    Raises:
+      OSError: it is not there.
+      RunError: it is damaged or of another format.
+    """
+    return parse_manifest(files.read_bytes(path), path)
+
+
 @lru_cache(maxsize=1)
 def load_manifest(path: str, sha256: str) -> Manifest:
     """Reads a manifest once a process.
@@ -101,4 +111,4 @@ def load_manifest(path: str, sha256: str) -> Manifest:
     Raises:
       RunError: the file is not the one with this digest.
     """
-    return parse_manifest(files.read_pinned(path, sha256), path)
+    return parse_manifest(files.read_unchanged(path, sha256), path)
