@@ -40,6 +40,16 @@ def test_newest_release_of_the_changelog_is_the_version_of_the_package():
     assert len(set(releases)) == len(releases)
 
 
+def test_links_of_the_guide_lead_to_files_and_headings():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    links = re.findall(r"\]\(([\w./-]*)(?:#([\w-]+))?\)", text)
+    assert links
+    for name, heading in links:
+        headings = re.findall(r"^#+ (.*)$", (ROOT / (name or "CONTRIBUTING.md")).read_text(), re.M)
+        anchors = [re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings]
+        assert not heading or heading in anchors
+
+
 def test_contributing_names_targets_of_the_makefile_and_all_checks():
     named = set(re.findall(r"`make ([\w-]+)`", (ROOT / "CONTRIBUTING.md").read_text("utf-8")))
     targets = set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split())
