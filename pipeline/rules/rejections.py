@@ -40,6 +40,7 @@ _SLOT_BITS: Final = 18
 
 Counts = npt.NDArray[np.uint32]
 Mask = npt.NDArray[np.bool_]
+"""A value for each text of a batch, shape [D]."""
 
 
 class Batch(NamedTuple):
