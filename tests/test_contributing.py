@@ -13,6 +13,9 @@ import pytest
 
 from benchmarks.kills import digest
 from pipeline.blocks import read_rows
+from pipeline.rules.classes import CHINESE
+from pipeline.rules.edits import EDITS, Trigger
+from pipeline.rules.optional import PERSONAL_DATA_EDIT
 from vocab.counting import TokenCounts
 from vocab.selection import select_tokens
 from vocab.vocab_file import format_vocab
@@ -75,6 +78,12 @@ def test_example_touches_at_most_two_files_beside_its_test(section):
     assert len(tests) == 1
     assert 1 <= len(names) - 1 <= 2
     assert len(set(names)) == len(names)
+
+
+def test_guide_says_how_much_of_the_table_of_triggers_is_taken():
+    triggers = {edit.trigger for edit in (*EDITS, PERSONAL_DATA_EDIT)} | {Trigger(CHINESE)}
+    taken = sum(1 + bool(trigger.second) for trigger in triggers)
+    assert f"{taken} are taken" in SECTIONS["An edit"]
 
 
 @pytest.fixture(scope="module")
