@@ -33,6 +33,7 @@ DEV = [
     "ipykernel>=6.29,<8",
     "nbclient>=0.10,<1",
     "nbformat>=5.10,<6",
+    "pre-commit>=4,<5",
     "pyright[nodejs]>=1.1.400,<2",
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",

@@ -12,7 +12,11 @@ from pipeline.options import RunOptions
 
 
 def check_documents_add_up(manifest: Manifest) -> None:
-    """Fails the run when a document is neither kept nor rejected, or both."""
+    """Fails the run when a document is neither kept nor rejected, or both.
+
+    Raises:
+      RunError: names the corpus and split.
+    """
     for corpus, split in sorted({key[:2] for key in manifest.outcomes}):
         counts = {key[2]: n for key, n in manifest.outcomes.items() if key[:2] == (corpus, split)}
         read = counts.pop(READ, 0)
@@ -24,7 +28,11 @@ def check_documents_add_up(manifest: Manifest) -> None:
 
 
 def check_balance(entries: Ledger, seq_lengths: Sequence[int] = ()) -> None:
-    """Fails the run when a character is not accounted for, or twice."""
+    """Fails the run when a character is not accounted for, or twice.
+
+    Raises:
+      RunError: names every corpus and split of which that is so.
+    """
     faults = ledger.find_imbalances(entries, seq_lengths)
     if faults:
         raise RunError(
@@ -35,7 +43,11 @@ def check_balance(entries: Ledger, seq_lengths: Sequence[int] = ()) -> None:
 
 
 def check_rejected(manifest: Manifest, options: RunOptions, layout: Layout) -> None:
-    """Fails the run when too many lines of a corpus could not be read."""
+    """Fails the run when too many lines of a corpus could not be read.
+
+    Raises:
+      RunError: names the corpus and the faults of its lines.
+    """
     for corpus in sorted({corpus for corpus, _, _ in manifest.outcomes}):
         of_corpus = {key: n for key, n in manifest.outcomes.items() if key[0] == corpus}
         read = sum(n for (_, _, outcome), n in of_corpus.items() if outcome == READ)

@@ -50,14 +50,13 @@ class FrameWriter:
 
     def write(self, row: Document | Rejected) -> None:
         """Adds one row."""
-        self.write_line(encode_row(row))
-
-    def write_line(self, line: bytes) -> None:
-        """Adds one row that is a JSON line already, its line feed included."""
-        self.write_lines([line])
+        self.write_lines([encode_row(row)])
 
     def write_lines(self, lines: Sequence[bytes]) -> None:
-        """Adds rows that are such lines; if the frame is full then, it ends behind them."""
+        """Adds rows that are JSON lines already, line feeds included.
+
+        If the frame is full then, it ends behind them.
+        """
         self._lines += lines
         self._bytes += sum(map(len, lines))
         if self._bytes >= self._frame_bytes:

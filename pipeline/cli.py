@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline import clusters
+from pipeline.config import DEDUP_LEVELS, SCRIPTS, SEGMENTERS, DocumentsConfig, InstancesConfig
 
 if TYPE_CHECKING:
     from pipeline.options import RunOptions
@@ -169,27 +170,47 @@ def _make_parser() -> argparse.ArgumentParser:
         type=int,
         help="processes of a local run, by default one a core; on Dataflow, workers to begin with",
     )
-    flag("--seed", type=int, default=0, help="seeds the order of instances and the masks")
-    flag("--segmenter", choices=("rjieba", "jieba"), default="rjieba", help="finds the words")
+    flag(
+        "--seed",
+        type=int,
+        default=InstancesConfig.seed,
+        help="seeds the order of instances and the masks",
+    )
+    flag(
+        "--segmenter",
+        choices=SEGMENTERS,
+        default=InstancesConfig.segmenter,
+        help="finds the words",
+    )
     flag("--cased", action="store_true", help="keep case and accents, in vocabulary and instances")
     flag(
         "--dedup",
-        choices=("near", "exact", "none"),
-        default="near",
+        choices=DEDUP_LEVELS,
+        default=DocumentsConfig.dedup,
         help="which duplicates go; near: nearly equal documents and repeated paragraphs, too",
     )
     flag("--rules_off", default="", help="cleaning rules to leave out, by name: a,b,c")
     flag("--mask_personal_data", action="store_true", help="replace addresses and numbers")
-    flag("--script", choices=("keep", "simplified"), default="keep", help="convert traditional")
+    flag("--script", choices=SCRIPTS, default=DocumentsConfig.script, help="convert traditional")
     flag(
         "--blocklist", type=path, help="file of words, one a line; documents with one are rejected"
     )
-    flag("--dupe_factor", type=int, default=1, help="static maskings of the training set")
-    flag("--masked_lm_prob", type=float, default=0.15, help="share of tokens to mask")
+    flag(
+        "--dupe_factor",
+        type=int,
+        default=InstancesConfig.dupe_factor,
+        help="static maskings of the training set",
+    )
+    flag(
+        "--masked_lm_prob",
+        type=float,
+        default=InstancesConfig.masked_lm_prob,
+        help="share of tokens to mask",
+    )
     flag(
         "--held_out_fraction",
         type=float,
-        default=0.01,
+        default=DocumentsConfig.held_out_fraction,
         help="share held out of corpora that ship no held-out file (wiki)",
     )
     flag(
@@ -230,7 +251,6 @@ def _count_cores() -> int:
 def _make_options(
     stage: str, arguments: argparse.Namespace, beam_flags: Sequence[str]
 ) -> "RunOptions":
-    from pipeline.config import DocumentsConfig, InstancesConfig
     from pipeline.errors import UsageError
     from pipeline.options import RunOptions
 

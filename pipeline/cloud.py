@@ -178,7 +178,11 @@ def blob_of(path: str) -> Blob:
 
 @lru_cache(maxsize=1)
 def client() -> Any:
-    """Returns the client of this process, with the credentials that Beam's flags ask for."""
+    """Returns the client of this process, with the credentials that Beam's flags ask for.
+
+    Raises:
+      UsageError: there are no credentials; says how to get some.
+    """
     # It would ask for the bucket's place, for traces that nobody collects.
     os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     is_emulated = _EMULATOR in os.environ
@@ -196,7 +200,13 @@ def client() -> Any:
 
 @contextmanager
 def explained(path: str, missing_bucket: bool = False) -> Generator[None]:
-    """Says in one line what a request failed for; `missing_bucket`: what alone can be missing."""
+    """Says in one line what a request failed for; `missing_bucket`: what alone can be missing.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      UsageError: there is no such bucket, or no permission.
+      RunError: Cloud Storage does not answer as it should.
+    """
     bucket = f"gs://{gcsio.parse_gcs_path(path, object_optional=True)[0]}"
     try:
         yield

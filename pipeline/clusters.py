@@ -3,12 +3,13 @@
 A wrong flag would otherwise be noticed by a cluster, minutes later and in its own words, or never.
 """
 
+import dataclasses
 import importlib.util
 import json
 import os
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,7 +22,6 @@ LOCAL: Final = "local"
 DATAFLOW: Final = "DataflowRunner"
 FLINK: Final = "FlinkRunner"
 PORTABLE: Final = "PortableRunner"
-RUNNERS: Final = (LOCAL, DATAFLOW, FLINK, PORTABLE)
 
 REFUSED: Final = {
     "DaskRunner": "Beam's Dask runner loses data and says nothing",
@@ -34,22 +34,38 @@ IN_PROCESS: Final = "[local]"
 
 _UNKNOWN: Final = "[auto]"
 _NO_ADDRESSES: Final = (IN_PROCESS, _UNKNOWN)
-
-ONLY_ON_CLUSTERS: Final = (
-    *("flink_master", "flink_job_server_jar", "flink_submit_uber_jar", "flink_version"),
-    *("parallelism", "max_parallelism", "job_endpoint", "artifact_endpoint"),
-    *("environment_type", "environment_config", "environment_options", "sdk_worker_parallelism"),
-)
 _THIS_MACHINE: Final = ("localhost", "127.0.0.1", "::1")
 _SECONDS_TO_ANSWER: Final = 20
 
+Flags = Mapping[str, Any]
+"""Those of Beam's that were given, by name without dashes, with their values."""
 
-def check_flags(runner: str, flags: Mapping[str, Any], num_workers: int | None) -> None:
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A runner that hands graphs to a job service of Beam's.
+
+    Attributes:
+      check: raises UsageError where one of its own flags is missing or contradicts another.
+      own_flags: those that no other runner has.
+      addresses: flags that say where it is, as host:port.
+      parallelism: what says how many units run at once, in place of --num_workers.
+      is_in_process: tells whether work is done in the launcher if no flag says where.
+    """
+
+    check: Callable[[Flags], None]
+    own_flags: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ("job_endpoint",)
+    parallelism: str = "the flags of its cluster"
+    is_in_process: Callable[[Flags], bool] = lambda _: False
+
+
+def check_flags(runner: str, flags: Flags, num_workers: int | None) -> None:
     """Refuses what a runner could not run with.
 
     Args:
       runner: one of RUNNERS.
-      flags: those of Beam's that were given, by name without dashes, with their values.
+      flags: those that were given.
       num_workers: the value of --num_workers, None if it was not given.
 
     Raises:
@@ -58,29 +74,30 @@ def check_flags(runner: str, flags: Mapping[str, Any], num_workers: int | None) 
     if runner == LOCAL:
         for name in ONLY_ON_CLUSTERS:
             if name in flags:
-                raise UsageError(f"--{name} needs --runner={FLINK} or {PORTABLE}; or leave it out")
+                having = [each for each, of in _CLUSTERS.items() if name in of.own_flags]
+                runners = " or ".join(having or _CLUSTERS)
+                raise UsageError(f"--{name} needs --runner={runners}; or leave it out")
         return
     if flags.get("streaming"):
         raise UsageError("--streaming: every stage is a batch job; leave it out")
     _check_setup_file(flags)
     if runner == DATAFLOW:
         return
+    cluster = _CLUSTERS[runner]
     if num_workers is not None:
-        instead = "--parallelism" if runner == FLINK else "the flags of its cluster"
-        raise UsageError(f"--num_workers is none of {runner}'s flags; use {instead}")
-    check = _check_flink if runner == FLINK else _check_portable
-    check(flags)
-    _check_environment(_environment_type(runner, flags), flags)
+        raise UsageError(f"--num_workers is none of {runner}'s flags; use {cluster.parallelism}")
+    cluster.check(flags)
+    default = "LOOPBACK" if cluster.is_in_process(flags) else "DOCKER"
+    _check_environment(flags.get("environment_type", default), flags)
 
 
-def check_reachable(runner: str, flags: Mapping[str, Any]) -> None:
+def check_reachable(runner: str, flags: Flags) -> None:
     """Refuses a cluster at whose address nobody listens.
 
     Raises:
       UsageError: names the flag and the address.
     """
-    names = {FLINK: ("job_endpoint", "flink_master"), PORTABLE: ("job_endpoint",)}
-    for name in names.get(runner, ()):
+    for name in _CLUSTERS[runner].addresses if runner in _CLUSTERS else ():
         address = flags.get(name)
         if address is None or address in _NO_ADDRESSES:
             continue
@@ -94,16 +111,16 @@ def check_reachable(runner: str, flags: Mapping[str, Any]) -> None:
             ) from error
 
 
-def shares_machine(runner: str, flags: Mapping[str, Any]) -> bool:
+def shares_machine(runner: str, flags: Flags) -> bool:
     """Tells whether workers run on the launcher's machine, as far as the flags say."""
     return runner == LOCAL or _hosts(flags) <= set(_THIS_MACHINE)
 
 
-def _hosts(flags: Mapping[str, Any]) -> set[str]:
+def _hosts(flags: Flags) -> set[str]:
     """Returns the hosts of the cluster that the flags name."""
-    addresses = [flags.get("job_endpoint"), flags.get("flink_master")]
-    named = [address for address in addresses if address not in (None, *_NO_ADDRESSES)]
-    return {_host_and_port(address)[0] for address in named}
+    names = {name for cluster in _CLUSTERS.values() for name in cluster.addresses}
+    named = [flags[name] for name in sorted(names & flags.keys())]
+    return {_host_and_port(address)[0] for address in named if address not in _NO_ADDRESSES}
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
@@ -117,7 +134,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
     return host, port
 
 
-def _check_setup_file(flags: Mapping[str, Any]) -> None:
+def _check_setup_file(flags: Flags) -> None:
     path = flags.get("setup_file")
     if path is None:
         return
@@ -127,17 +144,21 @@ def _check_setup_file(flags: Mapping[str, Any]) -> None:
         raise UsageError("--setup_file needs setuptools here; run `pip install setuptools`")
 
 
-def _check_flink(flags: Mapping[str, Any]) -> None:
+def _check_flink(flags: Flags) -> None:
     if "job_endpoint" not in flags:
         _check_job_server(flags)
-    if flags.get("flink_master") != IN_PROCESS and flags.get("parallelism", 0) < 1:
+    if not _is_flink_in_process(flags) and flags.get("parallelism", 0) < 1:
         raise UsageError(
             "--parallelism is needed: how many units run at once, at most the cluster's task "
             "slots; without it Flink runs one after the other"
         )
 
 
-def _check_job_server(flags: Mapping[str, Any]) -> None:
+def _is_flink_in_process(flags: Flags) -> bool:
+    return flags.get("flink_master") == IN_PROCESS
+
+
+def _check_job_server(flags: Flags) -> None:
     """Checks what is needed to start Beam's job server, which hands a graph to Flink."""
     if flags.get("flink_master", _UNKNOWN) == _UNKNOWN:
         raise UsageError(
@@ -157,7 +178,7 @@ def _check_job_server(flags: Mapping[str, Any]) -> None:
         )
 
 
-def _check_portable(flags: Mapping[str, Any]) -> None:
+def _check_portable(flags: Flags) -> None:
     if "job_endpoint" not in flags:
         raise UsageError("--job_endpoint is needed: host:port of the cluster's Beam job service")
 
@@ -165,12 +186,7 @@ def _check_portable(flags: Mapping[str, Any]) -> None:
 # --- Where the code of workers comes from ---
 
 
-def _environment_type(runner: str, flags: Mapping[str, Any]) -> str:
-    in_process = runner == FLINK and flags.get("flink_master") == IN_PROCESS
-    return flags.get("environment_type", "LOOPBACK" if in_process else "DOCKER")
-
-
-def _check_environment(kind: str, flags: Mapping[str, Any]) -> None:
+def _check_environment(kind: str, flags: Flags) -> None:
     checks = {
         "DOCKER": _check_docker,
         "EXTERNAL": _check_external,
@@ -182,7 +198,7 @@ def _check_environment(kind: str, flags: Mapping[str, Any]) -> None:
     checks[kind](flags)
 
 
-def _check_docker(flags: Mapping[str, Any]) -> None:
+def _check_docker(flags: Flags) -> None:
     image = _environment_option("docker_container_image", flags)
     if image is None and "setup_file" not in flags and "sdk_container_image" not in flags:
         raise UsageError(
@@ -192,7 +208,7 @@ def _check_docker(flags: Mapping[str, Any]) -> None:
         )
 
 
-def _check_external(flags: Mapping[str, Any]) -> None:
+def _check_external(flags: Flags) -> None:
     address = _environment_option("external_service_address", flags)
     if address is None or ":" not in address:
         raise UsageError(
@@ -200,7 +216,7 @@ def _check_external(flags: Mapping[str, Any]) -> None:
         )
 
 
-def _check_loopback(flags: Mapping[str, Any]) -> None:
+def _check_loopback(flags: Flags) -> None:
     if not _hosts(flags) <= set(_THIS_MACHINE):
         raise UsageError(
             "--environment_type=LOOPBACK does all work in the launcher, which a cluster elsewhere "
@@ -208,7 +224,7 @@ def _check_loopback(flags: Mapping[str, Any]) -> None:
         )
 
 
-def _check_process(flags: Mapping[str, Any]) -> None:
+def _check_process(flags: Flags) -> None:
     if _environment_option("process_command", {**flags, "environment_config": None}):
         return
     try:
@@ -222,10 +238,36 @@ def _check_process(flags: Mapping[str, Any]) -> None:
         )
 
 
-def _environment_option(name: str, flags: Mapping[str, Any]) -> str | None:
+def _environment_option(name: str, flags: Flags) -> str | None:
     """Returns the value of --environment_options=NAME=..., or else of --environment_config."""
     for option in flags.get("environment_options") or ():
         key, _, value = option.partition("=")
         if key == name:
             return value
     return flags.get("environment_config")
+
+
+# --- The clusters ---
+
+_CLUSTERS: Final[Mapping[str, Cluster]] = {
+    FLINK: Cluster(
+        check=_check_flink,
+        own_flags=(
+            *("flink_master", "flink_job_server_jar", "flink_submit_uber_jar"),
+            *("flink_version", "parallelism", "max_parallelism"),
+        ),
+        addresses=("job_endpoint", "flink_master"),
+        parallelism="--parallelism",
+        is_in_process=_is_flink_in_process,
+    ),
+    PORTABLE: Cluster(check=_check_portable),
+}
+
+RUNNERS: Final = (LOCAL, DATAFLOW, *_CLUSTERS)
+
+ONLY_ON_CLUSTERS: Final = (
+    *(flag for cluster in _CLUSTERS.values() for flag in cluster.own_flags),
+    *("job_endpoint", "artifact_endpoint", "environment_type", "environment_config"),
+    *("environment_options", "sdk_worker_parallelism"),
+)
+"""Flags that neither a local run nor Dataflow has."""

@@ -5,21 +5,14 @@ import hashlib
 import json
 from typing import Any, Final
 
-MIN_CHARS: Final = {
-    "wiki2019zh": 30,
-    "news2016zh": 20,
-    "baike2018qa": 12,
-    "webtext2019zh": 8,
-    "translation2019zh": 5,
-    "plain": 8,
-}
-"""Shortest text kept, in characters without white space.
+from pipeline.corpora import CORPORA
 
-Half a sentence for the corpora of whole articles, a whole question with its answer for the
-question sets, a clause for single translated sentences.
-"""
+MIN_CHARS: Final = {corpus.name: corpus.min_chars for corpus in CORPORA.values()}
+"""Shortest text kept, in characters without white space."""
 
 DEDUP_LEVELS: Final = ("near", "exact", "none")
+SCRIPTS: Final = ("keep", "simplified")
+SEGMENTERS: Final = ("rjieba", "jieba")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,7 +61,7 @@ class DocumentsConfig:
                 _require_fraction(field.name, getattr(self, field.name))
         _require(set(self.min_chars) == set(MIN_CHARS), "min_chars", self.min_chars, "per corpus")
         _require(min(self.min_chars.values()) >= 1, "min_chars", self.min_chars, "at least 1")
-        _require(self.script in ("keep", "simplified"), "script", self.script, "keep or simplified")
+        _require(self.script in SCRIPTS, "script", self.script, "keep or simplified")
         _require(all(self.blocklist), "blocklist", self.blocklist, "without empty words")
         _require(self.dedup in DEDUP_LEVELS, "dedup", self.dedup, "near, exact or none")
         _require(
@@ -100,7 +93,7 @@ class InstancesConfig:
     def __post_init__(self) -> None:
         _require(self.seed >= 0, "seed", self.seed, "at least 0")
         _require(self.shard_text_bytes >= 1, "shard_text_bytes", self.shard_text_bytes, "positive")
-        _require(self.segmenter in ("rjieba", "jieba"), "segmenter", self.segmenter, "known")
+        _require(self.segmenter in SEGMENTERS, "segmenter", self.segmenter, "known")
         _require_fraction("masked_lm_prob", self.masked_lm_prob)
         _require(self.dupe_factor >= 1, "dupe_factor", self.dupe_factor, "at least 1")
 

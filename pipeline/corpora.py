@@ -35,20 +35,28 @@ class Corpus(NamedTuple):
     """The layout of one corpus.
 
     Attributes:
-      name: as upstream calls it.
+      name: as upstream calls it; letters, digits and _ alone, for it is part of names of files.
+      file_name: what the path of one of its files ends with.
       text_fields: keys whose values are the text, in the order in which they are joined.
+      min_chars: shortest text kept, in characters without white space.
       aid_fields: keys whose values cleaning looks at, if they are there; not part of the text.
       id_fields: keys whose values together are upstream's id.
       not_read: the other keys that upstream documents.
-      file_name: what the path of one of its files ends with.
+      told_by: keys that together with those of the text tell its lines from others.
+      name_parts: how many parts of the path of one of its files name it, from the last on.
+      has_splits: whether names of files say their split.
     """
 
     name: str
-    text_fields: tuple[str, ...]
-    aid_fields: tuple[str, ...]
-    id_fields: tuple[str, ...]
-    not_read: tuple[str, ...]
     file_name: re.Pattern[str]
+    text_fields: tuple[str, ...]
+    min_chars: int
+    aid_fields: tuple[str, ...] = ()
+    id_fields: tuple[str, ...] = ()
+    not_read: tuple[str, ...] = ()
+    told_by: tuple[str, ...] = ()
+    name_parts: int = 1
+    has_splits: bool = True
 
 
 class Line(NamedTuple):
@@ -71,63 +79,67 @@ class LineFault(NamedTuple):
     reason: str
 
 
-PLAIN: Final = Corpus("plain", ("text",), (), ("id",), (), re.compile(r"(?!)"))
-CORPORA: Final[Mapping[str, Corpus]] = {
-    corpus.name: corpus
-    for corpus in (
-        # The text of an article begins with its title.
-        Corpus(
-            "wiki2019zh",
-            ("text",),
-            ("title",),
-            ("id",),
-            ("url",),
-            re.compile(r"(?:^|/)wiki_\d+$"),
-        ),
-        Corpus(
-            "news2016zh",
-            ("title", "desc", "content"),
-            (),
-            ("news_id",),
-            ("keywords", "source", "time"),
-            re.compile(r"(?:^|/)news2016zh_\w+\.json$"),
-        ),
-        Corpus(
-            "baike2018qa",
-            ("title", "desc", "answer"),
-            (),
-            ("qid",),
-            ("category",),
-            re.compile(r"(?:^|/)baike_qa_\w+\.json$"),
-        ),
-        Corpus(
-            "webtext2019zh",
-            ("title", "desc", "content"),
-            (),
-            ("qid", "answer_id"),
-            ("topic", "star", "answerer_tags"),
-            re.compile(r"(?:^|/)web_text_zh_\w+\.json$"),
-        ),
-        Corpus(
-            "translation2019zh",
-            ("chinese",),
-            ("english",),
-            (),
-            (),
-            re.compile(r"(?:^|/)translation2019zh_\w+\.json$"),
-        ),
-        PLAIN,
-    )
-}
-
-_KEYS: Final = (
-    ("wiki2019zh", {"url", "title", "text"}),
-    ("news2016zh", {"title", "desc", "content", "source"}),
-    ("baike2018qa", {"title", "desc", "answer"}),
-    ("webtext2019zh", {"title", "desc", "content", "topic"}),
-    ("translation2019zh", {"english", "chinese"}),
-    ("plain", {"text"}),
+_CORPORA: Final = (
+    Corpus(
+        name="wiki2019zh",
+        file_name=re.compile(r"(?:^|/)wiki_\d+$"),
+        text_fields=("text",),  # begins with the title
+        min_chars=30,
+        aid_fields=("title",),
+        id_fields=("id",),
+        not_read=("url",),
+        told_by=("title", "url"),
+        name_parts=2,  # AA/wiki_00
+        has_splits=False,
+    ),
+    Corpus(
+        name="news2016zh",
+        file_name=re.compile(r"(?:^|/)news2016zh_\w+\.json$"),
+        text_fields=("title", "desc", "content"),
+        min_chars=20,
+        id_fields=("news_id",),
+        not_read=("keywords", "source", "time"),
+        told_by=("source",),
+    ),
+    Corpus(
+        name="baike2018qa",
+        file_name=re.compile(r"(?:^|/)baike_qa_\w+\.json$"),
+        text_fields=("title", "desc", "answer"),
+        min_chars=12,
+        id_fields=("qid",),
+        not_read=("category",),
+    ),
+    Corpus(
+        name="webtext2019zh",
+        file_name=re.compile(r"(?:^|/)web_text_zh_\w+\.json$"),
+        text_fields=("title", "desc", "content"),
+        min_chars=8,
+        id_fields=("qid", "answer_id"),
+        not_read=("topic", "star", "answerer_tags"),
+        told_by=("topic",),
+    ),
+    Corpus(
+        name="translation2019zh",
+        file_name=re.compile(r"(?:^|/)translation2019zh_\w+\.json$"),
+        text_fields=("chinese",),
+        min_chars=5,
+        aid_fields=("english",),
+        told_by=("english",),
+    ),
+    # The last: lines of many others have its one key, too.
+    Corpus(
+        name="plain",
+        file_name=re.compile(r"(?!)"),
+        text_fields=("text",),
+        min_chars=8,
+        id_fields=("id",),
+    ),
 )
+"""Least lengths: half a sentence for the corpora of whole articles, a whole question with its
+answer for the question sets, a clause for single translated sentences."""
+
+CORPORA: Final[Mapping[str, Corpus]] = {corpus.name: corpus for corpus in _CORPORA}
+
 _SPLIT_NAMES: Final = {
     "train": TRAIN,
     "valid": HELD_OUT,
@@ -148,8 +160,15 @@ def recognise_name(path: str) -> Corpus | None:
 
 
 def recognise_keys(keys: Collection[str]) -> Corpus | None:
-    """Finds the corpus whose lines have these keys."""
-    return next((CORPORA[name] for name, needed in _KEYS if needed.issubset(keys)), None)
+    """Finds the first corpus whose lines have these keys."""
+    return next(
+        (
+            corpus
+            for corpus in CORPORA.values()
+            if {*corpus.text_fields, *corpus.told_by}.issubset(keys)
+        ),
+        None,
+    )
 
 
 def split_of_name(path: str) -> str:
@@ -161,13 +180,11 @@ def split_of_name(path: str) -> str:
 def normalise_name(path: str, corpus: Corpus) -> str:
     """Returns the part of a path that names a file wherever it lies.
 
-    Upstream's files are known by their last part, wiki's by the last two (`AA/wiki_00`); others
-    by their whole path below the input directory.
+    Files that have a name of their corpus are known by the last part or parts of it; others by
+    their whole path below the input directory.
     """
-    parts = path.split("/")
-    if corpus.name == "wiki2019zh" and corpus.file_name.search(path):
-        return "/".join(parts[-2:])
-    return parts[-1] if corpus.file_name.search(path) else path
+    named = corpus.file_name.search(path)
+    return "/".join(path.split("/")[-corpus.name_parts :]) if named else path
 
 
 def parse_line(line: bytes, corpus: Corpus) -> Line | LineFault:

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Final
 
-from pipeline.clusters import DATAFLOW, ONLY_ON_CLUSTERS
+from pipeline.clusters import DATAFLOW, ONLY_ON_CLUSTERS, Flags
 from pipeline.errors import RunError, UsageError
 
 MAX_GRAPH_BYTES: Final = 10_000_000
@@ -22,7 +22,7 @@ _BEAM_IMAGE: Final = re.compile(r"beam_python(\d+\.\d+)_sdk:(\d+\.\d+\.\d+)")
 
 
 def check_flags(
-    flags: Mapping[str, Any],
+    flags: Flags,
     input_dir: str | None,
     output_dir: str,
     num_workers: int | None,
@@ -66,7 +66,7 @@ def check_graph(graph_bytes: int) -> None:
         )
 
 
-def _check_account(flags: Mapping[str, Any]) -> None:
+def _check_account(flags: Flags) -> None:
     project, region = flags.get("project"), flags.get("region")
     if project is None:
         raise UsageError(
@@ -86,7 +86,7 @@ def _check_account(flags: Mapping[str, Any]) -> None:
         raise UsageError(f"--region={region} is no region, such as europe-west1{hint}")
 
 
-def _check_places(flags: Mapping[str, Any], places: Mapping[str, str | None]) -> None:
+def _check_places(flags: Flags, places: Mapping[str, str | None]) -> None:
     for name, path in places.items():
         if path is not None and not path.startswith("gs://"):
             raise UsageError(
@@ -109,7 +109,7 @@ def _check_places(flags: Mapping[str, Any], places: Mapping[str, str | None]) ->
         )
 
 
-def _check_workers(flags: Mapping[str, Any], num_workers: int | None) -> None:
+def _check_workers(flags: Flags, num_workers: int | None) -> None:
     most = flags.get("max_num_workers")
     if num_workers and most and num_workers > most:
         raise UsageError(
@@ -122,7 +122,7 @@ def _check_workers(flags: Mapping[str, Any], num_workers: int | None) -> None:
         )
 
 
-def _check_versions(flags: Mapping[str, Any]) -> None:
+def _check_versions(flags: Flags) -> None:
     """Refuses workers of another Python or Beam, which could not read what is sent to them."""
     here = sys.version_info[:2]
     if here not in PYTHONS:

@@ -99,7 +99,11 @@ def hash_text(text: bytes) -> bytes:
 
 
 def make_keys(contents: Sequence[bytes], documents: Sequence[int]) -> Records:
-    """Returns the keys of documents, from what `hash_text` says of each and their numbers."""
+    """Returns the keys of documents, from what `hash_text` says of each and their numbers.
+
+    Returns:
+      Of dtype KEY, in the order of the documents, shape [D].
+    """
     keys = np.empty(len(documents), KEY)
     halves = np.frombuffer(b"".join(contents), "<u8").reshape(-1, 2)
     keys["high"], keys["low"], keys["document"] = halves[:, 0], halves[:, 1], documents
@@ -109,7 +113,16 @@ def make_keys(contents: Sequence[bytes], documents: Sequence[int]) -> Records:
 def make_bands(
     keys: npt.NDArray[np.uint64], contents: Sequence[bytes], documents: Sequence[int]
 ) -> Records:
-    """Returns the bands of documents: likewise, and from `near_duplicates.band_keys` of them."""
+    """Returns the bands of documents: likewise, and from `near_duplicates.band_keys` of them.
+
+    Args:
+      keys: of the documents, shape [D, BANDS].
+      contents: what `hash_text` says of each.
+      documents: their numbers.
+
+    Returns:
+      Of dtype BAND, shape [D BANDS].
+    """
     bands = np.empty(keys.shape, BAND)
     bands["high"] = keys
     bands["content"] = np.frombuffer(b"".join(contents), "<u4").reshape(-1, 4)[:, :1]
@@ -121,7 +134,11 @@ def make_bands(
 
 
 def pack_key_file(records: Records) -> bytes:
-    """Returns a key file: where each partition begins, then the records sorted into partitions."""
+    """Returns a key file: where each partition begins, then the records sorted into partitions.
+
+    Args:
+      records: of any dtype with a field `high`, shape [R].
+    """
     partitions = (records["high"] >> np.uint64(64 - _PARTITION_BITS)).astype(np.int64)
     begins = np.zeros(KEY_PARTITIONS + 1, _PLACE)
     np.cumsum(np.bincount(partitions, minlength=KEY_PARTITIONS), out=begins[1:])
@@ -129,7 +146,11 @@ def pack_key_file(records: Records) -> bytes:
 
 
 def read_key_file(file: BinaryIO, dtype: np.dtype[np.void], first: int, end: int) -> Records:
-    """Reads the records of the partitions from `first` to before `end` from a key file."""
+    """Reads the records of the partitions from `first` to before `end` from a key file.
+
+    Returns:
+      Of the dtype, in the order of the file, shape [R].
+    """
     begins = np.frombuffer(file.read((KEY_PARTITIONS + 1) * _PLACE.itemsize), _PLACE)
     start, stop = int(begins[first]), int(begins[end])
     file.seek(begins.nbytes + start * dtype.itemsize)
@@ -271,7 +292,12 @@ def unpack_losers(packed: bytes) -> list[Loser]:
 
 
 def records_by_unit(records: Records, field: str) -> dict[int, bytes]:
-    """Packs records by the number of the unit of the document in one of their fields."""
+    """Packs records by the number of the unit of the document in one of their fields.
+
+    Args:
+      records: of any dtype with that field, shape [R]; their order stays within each unit.
+      field: holds document numbers.
+    """
     numbers = units_of(records[field])
     order = np.argsort(numbers, kind="stable")
     records, numbers = records[order], numbers[order]

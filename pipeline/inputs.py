@@ -137,7 +137,7 @@ def _recognise(candidate: InputFile) -> InputFile | None:
             f"{candidate.path!r}: its name is not UTF-8, and document ids are made of names; "
             "rename it"
         ) from error
-    split = "" if corpus.name == "wiki2019zh" else corpora.split_of_name(candidate.name)
+    split = corpora.split_of_name(candidate.name) if corpus.has_splits else ""
     name = corpora.normalise_name(candidate.name, corpus)
     return candidate._replace(corpus=corpus.name, split=split, name=name)
 

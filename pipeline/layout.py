@@ -162,7 +162,7 @@ class Layout(NamedTuple):
 
     def _cleaned(self, kind: str, number: int, total: int) -> str:
         suffix = "jsonl.zst" if kind.startswith("cleaned") else kind
-        return files.join(self.work, kind, f"part-{number:05d}-of-{total:05d}.{suffix}")
+        return files.join(self.work, kind, f"part-{_place(number, total)}.{suffix}")
 
     @property
     def copies_folder(self) -> str:
@@ -208,7 +208,7 @@ def shard_set_name(shard: Shard) -> str:
 
 def shard_stem(shard: Shard) -> str:
     """Returns what names a shard among all: train-00003-of-00016."""
-    return f"{shard_set_name(shard)}-{_place(shard)}"
+    return f"{shard_set_name(shard)}-{_place(shard.ordinal, shard.total)}"
 
 
 def shard_name(shard: Shard, max_seq_length: int, copy: int) -> str:
@@ -216,12 +216,12 @@ def shard_name(shard: Shard, max_seq_length: int, copy: int) -> str:
     stem = shard_set_name(shard)
     if shard.split == TRAIN:
         stem += f"-{copy}"
-    return f"{max_seq_length}/{stem}-{_place(shard)}.tfrecord"
-
-
-def _place(shard: Shard) -> str:
-    return f"{shard.ordinal:05d}-of-{shard.total:05d}"
+    return f"{max_seq_length}/{stem}-{_place(shard.ordinal, shard.total)}.tfrecord"
 
 
 def _part_name(number: int, total: int) -> str:
-    return f"part-{number:05d}-of-{total:05d}.jsonl.zst"
+    return f"part-{_place(number, total)}.jsonl.zst"
+
+
+def _place(number: int, total: int) -> str:
+    return f"{number:05d}-of-{total:05d}"

@@ -27,14 +27,14 @@ TOKENS = "tokens"
 read by fault, kept documents by the power of two of their characters, tokens of kept documents."""
 
 EXACT, NEAR, PARAGRAPH = "exact", "near", "paragraph"
-"""The levels of duplicates."""
+LEVELS: Final = (EXACT, NEAR, PARAGRAPH)
+"""Of duplicates."""
 
 _OF_ONE_FIGURE: Final = (READ, KEPT, WHITE_SPACE, DROPPED, UNKNOWN, TOKENS)
 _OF_SEVERAL: Final = (
     *(ADDED, REMOVED, REJECTED, DUPLICATES, IN_INSTANCES),
     *(EDITS, DOCUMENTS, UNREADABLE_BYTES),
 )
-_LEVELS: Final = (EXACT, NEAR, PARAGRAPH)
 
 FORMAT_VERSION: Final = 1
 
@@ -103,7 +103,7 @@ def _describe(accounts: Counter[tuple[str, str]], has_instances: bool) -> dict[s
     for account in _OF_SEVERAL:
         items = {item: number for (name, item), number in accounts.items() if name == account}
         if account == DUPLICATES:
-            items = {level: accounts[DUPLICATES, level] for level in _LEVELS}
+            items = {level: accounts[DUPLICATES, level] for level in LEVELS}
         if has_instances or account != IN_INSTANCES:
             described[account] = items
     longest = max((int(item) for name, item in accounts if name == LENGTHS), default=-1)

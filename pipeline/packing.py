@@ -64,8 +64,8 @@ class Packing:
     def misplaced_tokens(self) -> IntArray:
         """Returns the places in the stream of tokens that stand in no sequence or in two.
 
-        There are none: a check of the cuts, for the accounting. A [SEP] that falls on a cut is no
-        token of a document.
+        There are none, shape [0]: a check of the cuts, for the accounting. A [SEP] that falls on a
+        cut is no token of a document.
         """
         starts = np.append(self.begins, len(self._stream.ids))
         ends = np.insert(self.begins + self.lengths, 0, 0)
@@ -78,7 +78,7 @@ class Packing:
         return places[self._stream.ids[places] != SEP_ID]
 
     def fill(self, rows: npt.NDArray[np.integer]) -> Sequences:
-        """Returns the sequences of these numbers, in this order."""
+        """Returns the sequences of these numbers, shape [N], in this order."""
         begins, lengths = self.begins[rows], self.lengths[rows]
         token_ids = _take_windows(self._stream.ids, begins, lengths, self.max_seq_length)
         word_starts = _take_windows(self._stream.unit_starts, begins, lengths, self.max_seq_length)

@@ -18,7 +18,11 @@ from vocab.wordpieces import LearnerMissingError, check_learner
 
 
 def check_rules(config: DocumentsConfig) -> None:
-    """Refuses unknown rules, and those that need what is not installed."""
+    """Refuses unknown rules, and those that need what is not installed.
+
+    Raises:
+      UsageError: names the rule, or what to install.
+    """
     try:
         check_names(config.rules_off)
         choose_edits(config)
@@ -88,7 +92,11 @@ def _check_documents(options: RunOptions, layout: Layout) -> None:
 def check_vocab(
     given: bytes | None, found: state.State, options: RunOptions, layout: Layout
 ) -> None:
-    """Refuses to replace a vocabulary that is not this pipeline's."""
+    """Refuses to replace a vocabulary that is not this pipeline's.
+
+    Raises:
+      UsageError: says how to use it, replace it or leave it alone.
+    """
     if options.stage == DOCUMENTS or options.overwrite or not files.exists(layout.vocab):
         return
     present = files.read_bytes(layout.vocab)

@@ -84,7 +84,16 @@ class Skipped(NamedTuple):
 
 
 class Document(NamedTuple):
-    """One line of a corpus as text."""
+    """One line of a corpus as text.
+
+    Attributes:
+      doc_id: corpus, split, normalised file name and the offset of its line in the decompressed
+        file, in bytes.
+      corpus: as in InputFile.
+      split: one of SPLITS.
+      upstream_id: the corpus's own id, "" if it has none.
+      text: cleaned.
+    """
 
     doc_id: str
     corpus: str

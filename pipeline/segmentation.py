@@ -42,7 +42,7 @@ def load_segmenter(name: str) -> Segmenter:
 def measure_words(texts: Sequence[str], segment: Segmenter) -> npt.NDArray[np.integer]:
     """Returns the length of every word of documents that are joined by line feeds, in characters.
 
-    The line feed behind a document, the last one included, is a word of its own.
+    The line feed behind a document, the last one included, is a word of its own. Shape [W].
     """
     lengths: list[bytes] = []
     try:

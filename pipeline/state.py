@@ -4,7 +4,7 @@ Stages follow each other; each has the settings that shape it. Where one differs
 directory was made with, its outputs and those of all later stages are deleted, and only those.
 
     split      how the input is cut into units, and the input itself
-    clean      the rules of cleaning
+    clean      the rules of cleaning that there are, and their settings
     finish     which duplicates go
     count      what a vocabulary is learned from: which documents, cased or not
     vocab      the vocabulary: given, or learned from which counts
@@ -20,6 +20,7 @@ from pipeline.config import DocumentsConfig, InstancesConfig, describe
 from pipeline.errors import UsageError
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
+from pipeline.rules import RULES
 
 FORMAT_VERSION: Final = 5
 """Of all that lies below an output directory; a directory of another version is refused."""
@@ -48,6 +49,7 @@ def describe_documents(inputs: Inputs, config: DocumentsConfig) -> State:
             for name, value in fields.items()
             if name not in (*_SPLIT_FIELDS, *_FINISH_FIELDS)
         }
+        | {"rules": list(RULES)}
         | ({} if config.script == "keep" else {"opencc_version": version("opencc")}),
         FINISH: {name: fields[name] for name in _FINISH_FIELDS},
     }
@@ -85,7 +87,7 @@ def explain_change(wanted: dict[str, Any], found: dict[str, Any]) -> str:
             names = sorted(name for name in new | old if new.get(name) != old.get(name))
             shown = ", ".join(name.rpartition(" ")[2] for name in names[:3])
             changes.append(f"{field} ({shown}{', ...' if len(names) > 3 else ''})")
-        elif field in ("documents", "vocabulary"):
+        elif field in ("rules", "documents", "vocabulary"):
             changes.append(field)
         else:
             changes.append(f"{field} ({old} before, {new} now)")

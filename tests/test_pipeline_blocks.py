@@ -234,13 +234,13 @@ def test_frame_writer_reports_offset_and_length_of_each_frame():
     assert [row["text"] for row in found] == ["甲", "乙" * 500, "丙"]
 
 
-def test_write_line_equals_write_of_the_row():
+def test_write_lines_equals_write_of_the_rows():
     rows = [document_of(f"文{at}", offset=at) for at in range(9)]
     files = io.BytesIO(), io.BytesIO()
     by_row, by_line = (FrameWriter(file, 200) for file in files)
     for row in rows:
         by_row.write(row)
-        by_line.write_line(encode_row(row))
+        by_line.write_lines([encode_row(row)])
     by_row.close()
     by_line.close()
     assert files[0].getvalue() == files[1].getvalue()
@@ -254,7 +254,7 @@ def test_frame_writer_compresses_at_the_level_that_is_asked_for(level):
         file = io.BytesIO()
         writer = FrameWriter(file, 1 << 20, of) if of != 3 else FrameWriter(file, 1 << 20)
         for line in lines:
-            writer.write_line(line)
+            writer.write_lines([line])
         writer.close()
         frames[of] = file.getvalue()
         compressor = zstandard.ZstdCompressor(level=of, write_checksum=True)

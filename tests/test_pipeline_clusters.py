@@ -3,7 +3,7 @@ import socket
 import pytest
 
 from pipeline import cli, clusters
-from pipeline.clusters import DATAFLOW, FLINK, LOCAL, PORTABLE
+from pipeline.clusters import DATAFLOW, FLINK, LOCAL, PORTABLE, RUNNERS
 from pipeline.errors import UsageError
 
 IMAGE = {"environment_type": "DOCKER", "environment_config": "t5s:1"}
@@ -70,11 +70,25 @@ def test_complete_flags_are_taken(runner, flags):
     clusters.check_flags(runner, flags, None)
 
 
-@pytest.mark.parametrize("name", ["flink_master", "job_endpoint", "environment_type"])
-def test_cluster_flag_of_a_local_run_is_refused(name):
+@pytest.mark.parametrize(
+    ("name", "runners"),
+    [
+        ("flink_master", [FLINK]),
+        ("parallelism", [FLINK]),
+        ("job_endpoint", RUNNERS[2:]),
+        ("environment_type", RUNNERS[2:]),
+    ],
+)
+def test_cluster_flag_of_a_local_run_is_refused(name, runners):
     assert refusal(LOCAL, {name: "x"}) == (
-        f"--{name} needs --runner=FlinkRunner or PortableRunner; or leave it out"
+        f"--{name} needs --runner={' or '.join(runners)}; or leave it out"
     )
+
+
+def test_runners_are_the_local_one_dataflow_and_clusters():
+    assert RUNNERS[:2] == (LOCAL, DATAFLOW)
+    assert {FLINK, PORTABLE} <= set(RUNNERS[2:])
+    assert not set(RUNNERS) & set(clusters.REFUSED)
 
 
 @pytest.mark.parametrize(
@@ -196,8 +210,7 @@ def test_refused_runner_says_why(capsys, tmp_path, runner):
         cli.main([f"--runner={runner}", f"--output_dir={tmp_path}/out"])
     assert caught.value.code == 2
     assert (
-        f"{runner} is not used: {clusters.REFUSED[runner]}; choose from local, DataflowRunner, "
-        "FlinkRunner, PortableRunner"
+        f"{runner} is not used: {clusters.REFUSED[runner]}; choose from {', '.join(RUNNERS)}"
     ) in capsys.readouterr().err
 
 
@@ -206,7 +219,7 @@ def test_refused_runner_says_why(capsys, tmp_path, runner):
     ("flags", "said"),
     [
         (["--runner=FlinkRunner"], "--flink_master is needed: "),
-        (["--flink_master=a:1"], "--flink_master needs --runner=FlinkRunner or PortableRunner"),
+        (["--flink_master=a:1"], "--flink_master needs --runner=FlinkRunner; or leave it out"),
         (["--runner=FlinkRunner", "--parallelism=two"], "argument --parallelism: invalid int"),
         (["--runner=PortableRunner", "--num_workers=2"], "--num_workers is none of Portable"),
     ],

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -185,6 +186,14 @@ def test_parse_line_takes_only_texts_as_aids_and_needs_none(corpus, field, value
     expected = parse_line(line_of(corpus), CORPORA[corpus])._replace(aids={})
     assert parse_line(line_of(corpus, **{field: value}), CORPORA[corpus]) == expected
     assert parse_line(line_without(corpus, field), CORPORA[corpus]) == expected
+
+
+def test_names_of_corpora_fit_into_names_of_files():
+    assert all(re.fullmatch(r"\w+", name) for name in CORPORA)
+
+
+def test_plain_is_the_last_corpus():
+    assert list(CORPORA)[-1] == "plain"
 
 
 @pytest.mark.parametrize("corpus", CORPORA)

@@ -16,6 +16,7 @@ from pipeline.errors import UsageError
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 from pipeline.records import InputFile
+from pipeline.rules import RULES
 from pipeline.state import CLEAN, COUNT, FINISH, SHARDS, SPLIT
 
 ORDER = (SPLIT, CLEAN, FINISH, COUNT, SHARDS)
@@ -65,6 +66,7 @@ def test_describe_documents_names_what_shapes_each_stage():
             "script": "keep",
             "blocklist": [],
             "min_paragraph_chars": 50,
+            "rules": list(RULES),
         },
         "finish": {"dedup": "none"},
     }
@@ -72,8 +74,9 @@ def test_describe_documents_names_what_shapes_each_stage():
 
 def test_every_field_of_the_documents_config_shapes_one_stage():
     described = describe()
-    names = [name for fields in described.values() for name in fields if name != "inputs"]
-    assert sorted(names) == sorted(field.name for field in dataclasses.fields(DocumentsConfig))
+    names = [name for fields in described.values() for name in fields]
+    of_config = [field.name for field in dataclasses.fields(DocumentsConfig)]
+    assert sorted(names) == sorted([*of_config, "inputs", "rules"])
     assert list(described) == [SPLIT, CLEAN, FINISH]
 
 
@@ -121,6 +124,13 @@ def test_first_changed_of_a_new_directory_is_the_first_stage():
     assert state.first_changed(describe(), {}) == SPLIT
     assert state.first_changed(describe(), {SPLIT: describe()[SPLIT]}) == CLEAN
     assert state.first_changed({}, describe()) is None
+
+
+def test_rule_that_an_earlier_version_had_not_is_a_change(monkeypatch):
+    found = json.loads(json.dumps(describe()))
+    monkeypatch.setattr(state, "RULES", (*RULES, "new_rule"))
+    assert state.first_changed(describe(), found) == CLEAN
+    assert state.explain_change(describe()[CLEAN], found[CLEAN]) == "rules"
 
 
 def test_first_changed_looks_at_what_is_wanted_alone():

@@ -93,7 +93,7 @@ def split_basic_tokens(text: str, cased: bool = False) -> BasicTokens:
 
 
 def encode_codes(text: str) -> CodeArray:
-    """Returns the code points of a text; lone surrogates stand for themselves."""
+    """Returns the code points of a text, shape [C]; lone surrogates stand for themselves."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
@@ -219,7 +219,15 @@ def find_stretches(codes: CodeArray, is_letter: BoolArray) -> tuple[IntArray, li
 
 
 def list_runs(firsts: IntArray, counts: IntArray) -> IntArray:
-    """Returns the indices of some runs, one after the other: `counts[i]` from `firsts[i]` on."""
+    """Returns the indices of some runs, one after the other: `counts[i]` from `firsts[i]` on.
+
+    Args:
+      firsts: where each run begins, shape [R].
+      counts: how long each is, shape [R].
+
+    Returns:
+      Shape [sum of counts].
+    """
     before = np.cumsum(counts) - counts
     return np.repeat(firsts - before, counts) + np.arange(counts.sum())
 

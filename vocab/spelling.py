@@ -34,6 +34,9 @@ class Spelling:
     def join(self, ids: IntArray) -> str:
         """Writes tokens one behind the other, blanks where they belong.
 
+        Args:
+          ids: shape [T].
+
         Raises:
           ValueError: one is no id of the vocabulary; names it.
         """

@@ -2,9 +2,8 @@
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
 
-from pipeline.ledger import EXACT, NEAR, PARAGRAPH
+from pipeline.ledger import LEVELS
 from pipeline.report.accounts import (
     Account,
     EditSample,
@@ -37,8 +36,6 @@ from pipeline.report.markup import (
 
 KeptTexts = Mapping[str, str]
 """Text of the documents that duplicates were dropped for, by id."""
-
-LEVELS: Final = (EXACT, NEAR, PARAGRAPH)
 
 
 # --- Rules ---

@@ -10,6 +10,14 @@ from pipeline.rules.fields import FIELD_JOINER, FIELD_RULES
 from pipeline.rules.rejections import REJECTIONS, UNSETTLED, find_reasons
 from pipeline.rules.scanning import load_scanner
 
+RULES: Final = (
+    *FIELD_RULES,
+    *(edit.name for edit in EDITS),
+    *OPTIONAL_EDITS,
+    *REJECTIONS,
+)
+"""Names of all rules."""
+
 MAX_PASSES: Final = 16
 """Bounds the time that markup nested on purpose can cost; real text needs four."""
 
@@ -133,8 +141,7 @@ def check_names(rules: Sequence[str]) -> None:
     Raises:
       ValueError: one is not.
     """
-    known = [edit.name for edit in EDITS] + [*OPTIONAL_EDITS, *REJECTIONS, *FIELD_RULES]
-    known.remove(FIELD_JOINER)
+    known = [rule for rule in RULES if rule != FIELD_JOINER]
     for rule in rules:
         if rule not in known:
             nearest = difflib.get_close_matches(rule, known, n=1, cutoff=0)[0]

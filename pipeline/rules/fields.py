@@ -1,7 +1,7 @@
 """Rules on the fields of a line, which are then joined to one text."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from pipeline.rules.classes import CHINESE
@@ -13,6 +13,9 @@ REPEATED_DESCRIPTION: Final = "repeated_description"
 
 FIELD_RULES: Final = (REPEATED_TITLE, SWAPPED_LANGUAGES, REPEATED_DESCRIPTION, FIELD_JOINER)
 
+Edits = list[tuple[str, int, int, int]]
+"""Rule, times, characters removed and added, of each rule that changed anything."""
+
 
 class Joined(NamedTuple):
     """A document's text before cleaning.
@@ -20,13 +23,13 @@ class Joined(NamedTuple):
     Attributes:
       text: its fields, joined.
       read: characters of the fields.
-      edits: rule, times, characters removed and added, of each rule that changed anything. The
-        length of `text` is `read`, less all that was removed, plus all that was added.
+      edits: what rules did. The length of `text` is `read`, less all that was removed, plus all
+        that was added.
     """
 
     text: str
     read: int
-    edits: list[tuple[str, int, int, int]]
+    edits: Edits
 
 
 def join_fields(
@@ -41,15 +44,10 @@ def join_fields(
       rules_off: names of rules that are left out.
     """
     kept = list(values)
-    edits: list[tuple[str, int, int, int]] = []
-    if corpus == "wiki2019zh":
-        if REPEATED_TITLE not in rules_off:
-            _drop_repeated_title(kept, aids.get("title", ""), edits)
-    elif corpus == "translation2019zh":
-        if SWAPPED_LANGUAGES not in rules_off:
-            _swap_languages(kept, aids.get("english", ""), edits)
-    elif len(kept) == _FIELDS_WITH_DESCRIPTION:
-        _drop_repeated_fields(kept, edits, rules_off)
+    edits: Edits = []
+    rule = _RULES_OF.get(corpus)
+    if rule is not None:
+        rule(kept, aids, edits, rules_off)
     filled = [value for value in kept if value]
     if len(filled) > 1:
         edits.append((FIELD_JOINER, len(filled) - 1, 0, len(filled) - 1))
@@ -60,11 +58,11 @@ def join_fields(
 
 
 def _drop_repeated_title(
-    values: list[str], title: str, edits: list[tuple[str, int, int, int]]
+    values: list[str], aids: Mapping[str, str], edits: Edits, rules_off: Collection[str]
 ) -> None:
     """Drops the title before a text whose first paragraph begins with it again."""
-    text, title = values[0], title.strip()
-    if not title or not text.startswith(title):
+    text, title = values[0], aids.get("title", "").strip()
+    if REPEATED_TITLE in rules_off or not title or not text.startswith(title):
         return
     rest = text[len(title) :].lstrip(" \t")
     body = rest.lstrip()
@@ -81,11 +79,11 @@ _MIN_CHINESE_FRACTION: Final = 0.3
 
 
 def _swap_languages(
-    values: list[str], english: str, edits: list[tuple[str, int, int, int]]
+    values: list[str], aids: Mapping[str, str], edits: Edits, rules_off: Collection[str]
 ) -> None:
     """Takes the other language where that is the Chinese one."""
-    chinese = values[0]
-    if not english or _CHINESE.search(chinese):
+    chinese, english = values[0], aids.get("english", "")
+    if SWAPPED_LANGUAGES in rules_off or not english or _CHINESE.search(chinese):
         return
     if len(_CHINESE.findall(english)) >= _MIN_CHINESE_FRACTION * len(english):
         edits.append((SWAPPED_LANGUAGES, 1, len(chinese), len(english)))
@@ -94,7 +92,6 @@ def _swap_languages(
 
 # --- title, description, and content or answer ---
 
-_FIELDS_WITH_DESCRIPTION: Final = 3
 _BLANK: Final = re.compile(r"(?:\s|<br\s*/?>)+", re.IGNORECASE)
 _UNFINISHED: Final = " .。…"
 _LOOKED_AT: Final = 100
@@ -102,7 +99,7 @@ _LOOKED_AT: Final = 100
 
 
 def _drop_repeated_fields(
-    values: list[str], edits: list[tuple[str, int, int, int]], rules_off: Collection[str]
+    values: list[str], _: Mapping[str, str], edits: Edits, rules_off: Collection[str]
 ) -> None:
     """Drops a description that the title or the text begins with, then such a title."""
     title, description, text = values
@@ -134,3 +131,16 @@ def _first_character(text: str) -> str:
 
 def _squeeze(text: str) -> str:
     return _BLANK.sub("", text)
+
+
+# --- Which corpus has which ---
+
+_RULES_OF: Final[
+    Mapping[str, Callable[[list[str], Mapping[str, str], Edits, Collection[str]], None]]
+] = {
+    "wiki2019zh": _drop_repeated_title,
+    "translation2019zh": _swap_languages,
+    "news2016zh": _drop_repeated_fields,
+    "baike2018qa": _drop_repeated_fields,
+    "webtext2019zh": _drop_repeated_fields,
+}

@@ -14,19 +14,7 @@ from pipeline.config import DocumentsConfig
 from pipeline.rules.classes import CHINESE, CODE_POINTS, encode, members
 
 TOO_SHORT: Final = "too_short"
-TOO_LITTLE_CHINESE: Final = "too_little_chinese"
-MOSTLY_DIGITS_OR_SIGNS: Final = "mostly_digits_or_signs"
-REPEATED_NGRAMS: Final = "repeated_ngrams"
-REPEATED_LINES: Final = "repeated_lines"
-MOJIBAKE: Final = "mojibake"
-BLOCKLISTED: Final = "blocklisted"
 UNSETTLED: Final = "unsettled"
-
-REJECTIONS: Final = (
-    *(UNSETTLED, TOO_SHORT, TOO_LITTLE_CHINESE, MOSTLY_DIGITS_OR_SIGNS),
-    *(REPEATED_NGRAMS, REPEATED_LINES, MOJIBAKE, BLOCKLISTED),
-)
-"""Of those that hold, the first is the reason; UNSETTLED is found by the cleaner."""
 
 NGRAM_CHARS: Final = 8
 """About five words: the shortest of the duplicate n-grams in Rae et al. 2021, table A1."""
@@ -52,6 +40,7 @@ _SLOT_BITS: Final = 18
 
 Counts = npt.NDArray[np.uint32]
 Mask = npt.NDArray[np.bool_]
+"""A value for each text of a batch, shape [D]."""
 
 
 class Batch(NamedTuple):
@@ -117,22 +106,13 @@ def find_reasons(texts: Sequence[str], corpus: str, config: DocumentsConfig) -> 
     if not texts:
         return reasons
     batch = Batch.of(texts)
-    min_chars = 1 if TOO_SHORT in config.rules_off else config.min_chars[corpus]
-    tests: dict[str, Callable[[], Mask]] = {
-        TOO_SHORT: lambda: batch.visible < min_chars,
-        TOO_LITTLE_CHINESE: lambda: batch.chinese < config.min_chinese_fraction * batch.visible,
-        MOSTLY_DIGITS_OR_SIGNS: lambda: (
-            batch.visible - batch.letters > config.max_digit_sign_fraction * batch.visible
-        ),
-        REPEATED_NGRAMS: lambda: has_repeated_ngrams(batch, config.max_repeated_ngram_fraction),
-        REPEATED_LINES: lambda: has_repeated_lines(batch, config.max_repeated_line_fraction),
-        MOJIBAKE: lambda: has_mojibake(batch, config.max_mojibake_fraction),
-        BLOCKLISTED: lambda: has_blocked_words(batch, config.blocklist),
-    }
-    for name, test in reversed(tests.items()):
-        if name == TOO_SHORT or name not in config.rules_off:
-            for document in np.flatnonzero(test()).tolist():
+    for name, find in reversed(_FINDERS.items()):
+        if name not in config.rules_off:
+            for document in np.flatnonzero(find(batch, config)).tolist():
                 reasons[document] = name
+    min_chars = 1 if TOO_SHORT in config.rules_off else config.min_chars[corpus]
+    for document in np.flatnonzero(batch.visible < min_chars).tolist():
+        reasons[document] = TOO_SHORT
     return reasons
 
 
@@ -222,3 +202,27 @@ def _any_of(words: tuple[str, ...]) -> re.Pattern[str]:
         rests[word[0]].append(re.escape(word[1:]))
     first = [f"{re.escape(first)}(?:{'|'.join(of)})" for first, of in rests.items()]
     return re.compile("|".join(first))
+
+
+# --- The rules in their order ---
+
+_FINDERS: Final[dict[str, Callable[[Batch, DocumentsConfig], Mask]]] = {
+    "too_little_chinese": lambda batch, config: (
+        batch.chinese < config.min_chinese_fraction * batch.visible
+    ),
+    "mostly_digits_or_signs": lambda batch, config: (
+        batch.visible - batch.letters > config.max_digit_sign_fraction * batch.visible
+    ),
+    "repeated_ngrams": lambda batch, config: has_repeated_ngrams(
+        batch, config.max_repeated_ngram_fraction
+    ),
+    "repeated_lines": lambda batch, config: has_repeated_lines(
+        batch, config.max_repeated_line_fraction
+    ),
+    "mojibake": lambda batch, config: has_mojibake(batch, config.max_mojibake_fraction),
+    "blocklisted": lambda batch, config: has_blocked_words(batch, config.blocklist),
+}
+"""Name of a rule -> tells of which texts it holds."""
+
+REJECTIONS: Final = (UNSETTLED, TOO_SHORT, *_FINDERS)
+"""Of those that hold, the first is the reason; UNSETTLED is found by the cleaner."""
