@@ -11,6 +11,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
+import made_outputs
+import numpy as np
 import pytest
 from made_runs import make_data, train
 
@@ -18,6 +20,7 @@ from pipeline import cli, dedup
 from pipeline.blocks import read_rows
 from pipeline.config import DocumentsConfig, InstancesConfig, describe
 from pipeline.corpora import CORPORA, LINE_FAULTS
+from pipeline.manifest import parse_manifest
 from pipeline.records import SPLITS, Block, Skipped
 from pipeline.stages.finish import SHORT_AFTER_DEDUP
 from tfrecords_schema.framing import read_records
@@ -311,7 +314,25 @@ def test_every_snippet_is_run_here():
     ]
 
 
-@pytest.mark.skipif(not READERS.is_dir(), reason="make setup installs pandas and datasets there")
+needs_readers = pytest.mark.skipif(
+    not READERS.is_dir(), reason="pandas and datasets are where make setup puts them"
+)
+READ_TEXTS = {
+    "pandas": [
+        "{}['text'].tolist()",
+        "[text for rows in pd.read_json(parts[0], lines=True, dtype=False, chunksize=7)"
+        " for text in rows['text']]",
+    ],
+    "datasets": [
+        "{}['text'][:]",
+        "[row['text'] for row in load_dataset("
+        "'json', data_files='out/{}/part-*.zst', split='train', streaming=True)]",
+    ],
+}
+"""All at once, and bit by bit."""
+
+
+@needs_readers
 def test_snippets_of_pandas_and_datasets_read_all_that_is_there(outputs):
     kept, lost = rows_in(outputs, "documents"), rows_in(outputs, "rejected")
     wanted = {
@@ -361,12 +382,33 @@ def test_snippets_of_pandas_and_datasets_read_all_that_is_there(outputs):
             "held_out.index.tolist()": [[1, 2], [1, 4]],
         },
     }
-    check_python(
-        *(outputs, snippets_of("pandas", "datasets"), wanted),
-        PYTHONPATH=str(READERS),
-        HF_HUB_OFFLINE="1",
-        HF_HOME=str(outputs / "cache"),
-    )
+    check_readers(outputs, snippets_of("pandas", "datasets"), wanted)
+
+
+def check_readers(folder, snippets, wanted):
+    environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "cache")}
+    check_python(folder, snippets, wanted, PYTHONPATH=str(READERS), **environment)
+
+
+@needs_readers
+def test_pandas_and_datasets_read_files_of_many_frames_whole(tmp_path):
+    rng = np.random.default_rng(0)
+    texts = ["".join(map(chr, rng.integers(0x4E00, 0x9FA6, 2_000))) for _ in range(300)]
+    place = ("webtext2019zh", "train", made_outputs.WEB)
+    kept = [made_outputs.document(*place, number, text) for number, text in enumerate(texts)]
+    lost = [
+        made_outputs.rejection(*place, number, "too_short", text)
+        for number, text in enumerate(texts)
+    ]
+    layout = made_outputs.make_outputs(tmp_path / "out", kept=[kept], lost=[lost])
+    assert len(parse_manifest(Path(layout.manifest).read_bytes(), "").blocks) == len(texts)
+    wanted = {
+        (section, tool): {expression.format(section): texts for expression in expressions}
+        for section in ("documents", "rejected")
+        for tool, expressions in READ_TEXTS.items()
+    }
+    snippets = [of for of in snippets_of("pandas", "datasets") if (of.section, of.tool) in wanted]
+    check_readers(tmp_path, snippets, wanted)
 
 
 def test_snippets_of_tensorflow_and_python_read_all_that_is_there(outputs):
