@@ -57,7 +57,7 @@ from pipeline.errors import PipelineError, RunError
 from pipeline.layout import Layout
 from pipeline.ledger import READ
 from pipeline.manifest import Manifest, parse_manifest
-from pipeline.run import RunOptions
+from pipeline.options import RunOptions
 from tfrecords_schema.features import SEQ_LENGTHS
 
 BUNDLED_CORPUS: Final = str(Path(__file__).parent.parent / "tests" / "data" / "nlp_chinese_corpus")

@@ -19,7 +19,8 @@ from unittest import mock
 
 from apache_beam.runners.portability.fn_api_runner import execution
 
-from pipeline.run import RunOptions, run
+from pipeline.options import RunOptions
+from pipeline.run import run
 
 _KINDS = execution.GroupingBuffer, execution.ListBuffer
 

@@ -20,7 +20,8 @@ from pipeline import clusters
 from vocab.printing import until_reader_leaves
 
 if TYPE_CHECKING:
-    from pipeline.run import RunFacts, RunOptions
+    from pipeline.options import RunOptions
+    from pipeline.run import RunFacts
 
 _PLAN, _REPORT, _INSPECT = "plan", "report", "inspect"
 _MIN_WIDTH = 40
@@ -235,7 +236,7 @@ def _make_options(
 ) -> "RunOptions":
     from pipeline.config import DocumentsConfig, InstancesConfig
     from pipeline.errors import UsageError
-    from pipeline.run import RunOptions
+    from pipeline.options import RunOptions
 
     try:
         return RunOptions(

@@ -1,7 +1,7 @@
 """Files in Cloud Storage (`gs://bucket/name`), through the client of Beam's file system for it.
 
 The client and not the file system itself, which fetches 16 MiB to read a block and asks three times
-to delete a file. Every request is repeated until it is answered or `_RETRY` has had enough.
+to delete a file. Every request is repeated until it is answered or `RETRY` has had enough.
 """
 
 import errno
@@ -33,7 +33,7 @@ from requests.exceptions import RequestException
 
 from pipeline.errors import RunError, UsageError
 
-_RETRY: Final = DEFAULT_RETRY.with_delay(initial=0.2, multiplier=2, maximum=30).with_timeout(600)
+RETRY: Final = DEFAULT_RETRY.with_delay(initial=0.2, multiplier=2, maximum=30).with_timeout(600)
 """Starts sooner and lasts longer than the client's own (1 s, 120 s)."""
 
 _KEPT_IN_MEMORY_BYTES: Final = 32 << 20
@@ -115,10 +115,10 @@ def _download(path: str, begins: int, length: int | None) -> bytes:
         last = None if length is None else begins + length - 1
         # Of a part no checksum is known.
         arguments = {"start": begins, "end": last, "checksum": None}
-    with _explained(path):
+    with explained(path):
         try:
             # Raw: else what was uploaded with a content encoding would come unpacked.
-            return _blob(path).download_as_bytes(raw_download=True, retry=_RETRY, **arguments)
+            return blob_of(path).download_as_bytes(raw_download=True, retry=RETRY, **arguments)
         except RequestRangeNotSatisfiable:  # at the end, or of an empty file
             return b""
 
@@ -129,15 +129,15 @@ def written_whole(path: str) -> Generator[IO[bytes]]:
     with tempfile.SpooledTemporaryFile(_KEPT_IN_MEMORY_BYTES) as file:
         yield file
         size = file.tell()
-        with _explained(path, missing_bucket=True):
-            _blob(path).upload_from_file(file, rewind=True, size=size, retry=_RETRY)
+        with explained(path, missing_bucket=True):
+            blob_of(path).upload_from_file(file, rewind=True, size=size, retry=RETRY)
 
 
 def size_of(path: str) -> int:
     """Returns the size of a file in bytes; -1 if there is none."""
-    with _explained(path):
-        blob = _blob(path)
-        found = blob.bucket.get_blob(blob.name, retry=_RETRY)
+    with explained(path):
+        blob = blob_of(path)
+        found = blob.bucket.get_blob(blob.name, retry=RETRY)
     return -1 if found is None or found.size is None else found.size
 
 
@@ -148,8 +148,8 @@ def list_files(prefix: str) -> Iterator[tuple[str, int, int]]:
       UsageError: there is no such bucket.
     """
     bucket, name = gcsio.parse_gcs_path(prefix, object_optional=True)
-    with _explained(prefix, missing_bucket=True):
-        for blob in client().list_blobs(bucket, prefix=name, retry=_RETRY):
+    with explained(prefix, missing_bucket=True):
+        for blob in client().list_blobs(bucket, prefix=name, retry=RETRY):
             if not blob.name.endswith("/"):  # what consoles make to show an empty folder
                 yield f"gs://{bucket}/{blob.name}", blob.size, int(blob.generation or 0)
 
@@ -163,14 +163,15 @@ def delete(path: str) -> None:
 
 
 def _delete_file(path: str) -> None:
-    with _explained(path):
+    with explained(path):
         try:
-            _blob(path).delete(retry=_RETRY)
+            blob_of(path).delete(retry=RETRY)
         except NotFound:  # by an earlier try whose answer was lost
             return
 
 
-def _blob(path: str) -> Blob:
+def blob_of(path: str) -> Blob:
+    """Returns the client's view of a file; asks for nothing."""
     bucket, name = gcsio.parse_gcs_path(path)
     return client().bucket(bucket).blob(name)
 
@@ -194,7 +195,7 @@ def client() -> Any:
 
 
 @contextmanager
-def _explained(path: str, missing_bucket: bool = False) -> Generator[None]:
+def explained(path: str, missing_bucket: bool = False) -> Generator[None]:
     """Says in one line what a request failed for; `missing_bucket`: what alone can be missing."""
     bucket = f"gs://{gcsio.parse_gcs_path(path, object_optional=True)[0]}"
     try:

@@ -3,6 +3,7 @@
 Local paths never import Beam, so that worker processes start fast.
 """
 
+import hashlib
 import os
 import posixpath
 import re
@@ -15,7 +16,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, NamedTuple, cast
 
-from pipeline.errors import UsageError
+from pipeline.errors import RunError, UsageError
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -98,6 +99,23 @@ def read_each(read: Callable[[Any], Any], sources: Iterable[Any], folder: str) -
         return
     with ThreadPoolExecutor(_READ_AT_ONCE) as threads:
         yield from threads.map(read, sources)
+
+
+def sha256_of(data: bytes) -> str:
+    """Returns a file's digest, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_unchanged(path: str, sha256: str) -> bytes:
+    """Returns the bytes of a file that must be as it was when the run began.
+
+    Raises:
+      RunError: it has another digest.
+    """
+    data = read_bytes(path)
+    if sha256_of(data) != sha256:
+        raise RunError(f"{path}: has changed since the run began; start again")
+    return data
 
 
 def write_bytes(path: str, data: bytes) -> None:

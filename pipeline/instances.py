@@ -4,7 +4,6 @@ blocks -> words -> token stream -> sequences of 128 -> masks -> records
                                 -> sequences of 512 -> masks -> records
 """
 
-import hashlib
 import json
 import operator
 from collections import Counter
@@ -17,7 +16,6 @@ import numpy as np
 from pipeline import files, ledger, packing
 from pipeline.blocks import read_texts
 from pipeline.config import InstancesConfig
-from pipeline.errors import RunError
 from pipeline.layout import Layout, shard_name, shard_set_name, shard_stem
 from pipeline.ledger import Ledger
 from pipeline.manifest import load_manifest
@@ -336,7 +334,4 @@ def load_tokenizer(path: str, sha256: str, cased: bool) -> Tokenizer:
     Raises:
       RunError: the file is not the one with this digest.
     """
-    data = files.read_bytes(path)
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise RunError(f"{path}: has changed since the run began; start again")
-    return Tokenizer(parse_vocab(data, path), cased)
+    return Tokenizer(parse_vocab(files.read_unchanged(path, sha256), path), cased)

@@ -1,6 +1,5 @@
 """documents/manifest.json: what documents/ holds. Written last, so its presence means complete."""
 
-import hashlib
 import json
 from collections import Counter
 from functools import lru_cache
@@ -95,6 +94,16 @@ def _read_fields(fields: dict[str, Any]) -> Manifest:
     return Manifest(fields["config"], fields["parts"], entries, blocks, skipped)
 
 
+def read_manifest(path: str) -> Manifest:
+    """Reads a manifest.
+
+    Raises:
+      OSError: it is not there.
+      RunError: it is damaged or of another format.
+    """
+    return parse_manifest(files.read_bytes(path), path)
+
+
 @lru_cache(maxsize=1)
 def load_manifest(path: str, sha256: str) -> Manifest:
     """Reads a manifest once a process.
@@ -102,7 +111,4 @@ def load_manifest(path: str, sha256: str) -> Manifest:
     Raises:
       RunError: the file is not the one with this digest.
     """
-    data = files.read_bytes(path)
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise RunError(f"{path}: has changed since the run began; start again")
-    return parse_manifest(data, path)
+    return parse_manifest(files.read_unchanged(path, sha256), path)

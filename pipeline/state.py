@@ -11,11 +11,7 @@ directory was made with, its outputs and those of all later stages are deleted, 
     shards     the settings of the instances, the documents, the vocabulary
 """
 
-import contextlib
-import errno
 import json
-import os
-from collections.abc import Callable, Generator
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -194,63 +190,3 @@ def delete_temporary_files(layout: Layout) -> None:
     for path in inside + beside:
         if path.endswith(files.TEMPORARY_SUFFIX):
             files.delete(path)
-
-
-# --- One run at a time ---
-
-
-@contextlib.contextmanager
-def locked(layout: Layout) -> Generator[None]:
-    """Keeps other runs out of a local output directory; a killed run holds no lock.
-
-    Raises:
-      UsageError: another run is at it, or nothing can be written there.
-    """
-    if files.is_remote(layout.root):
-        yield
-        return
-    try:
-        os.makedirs(layout.root, exist_ok=True)
-        if not os.access(
-            layout.root, os.W_OK, effective_ids=os.access in os.supports_effective_ids
-        ):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), layout.root)
-    except OSError as error:
-        raise UsageError(
-            f"--output_dir={layout.root} cannot be written to ({error.strerror}); choose another"
-        ) from error
-    try:
-        descriptor = os.open(layout.root, os.O_RDONLY)
-    except OSError as error:
-        raise UsageError(
-            f"--output_dir={layout.root} cannot be read ({error.strerror}); choose another"
-        ) from error
-    try:
-        _lock(descriptor, layout.root)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, path: str) -> None:
-    lock = _find_lock()
-    if lock is None:
-        return
-    try:
-        lock(descriptor)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise UsageError(
-                f"another run is writing to {path}; wait for its end, or choose another "
-                "--output_dir"
-            ) from error
-        # Some network file systems know no such locks.
-
-
-def _find_lock() -> Callable[[int], None] | None:
-    """Returns what locks an open directory, where the system can."""
-    try:
-        import fcntl
-    except ImportError:
-        return None
-    return lambda descriptor: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

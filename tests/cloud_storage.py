@@ -1,14 +1,17 @@
 """Cloud Storage on loopback: PyPI's emulator, which counts requests and can refuse some of them."""
 
 import datetime
+import io
 import json
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import HTTPServer
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from cryptography import x509
@@ -25,6 +28,10 @@ from pipeline import cloud, files
 BUCKET = "bucket"
 
 
+class _NotAsExpectedError(Exception):
+    """An object is of another generation than the request says."""
+
+
 class Emulator:
     """A server of one bucket, kept in memory.
 
@@ -32,6 +39,7 @@ class Emulator:
       requests: method and path of every request so far.
       refuse_every: refuses each request whose number this divides; 0: none.
       status: what refused requests are answered with.
+      loses_answers: whether requests are refused after they were carried out.
       address: where it listens.
     """
 
@@ -41,8 +49,24 @@ class Emulator:
         self.storage._write_config_to_file = lambda: None
         self.requests: list[tuple[str, str]] = []
         self.refuse_every, self.status = 0, 503
+        self.loses_answers = False
+        self.expected_generation: str | None = None
         self.address = ""
         create_bucket(BUCKET, self.storage)
+        for name in ("create_file", "delete_file"):
+            setattr(self.storage, name, self._conditional(getattr(self.storage, name)))
+
+    def _conditional(self, change: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns what changes an object only if it is of the generation that was asked for."""
+
+        def changed(bucket: str, name: str, *args: Any, **kwargs: Any) -> Any:
+            if self.expected_generation is not None:
+                found = self.storage.objects.get(bucket, {}).get(name, {}).get("generation", "0")
+                if found != self.expected_generation:
+                    raise _NotAsExpectedError
+            return change(bucket, name, *args, **kwargs)
+
+        return changed
 
     def write(self, name: str, data: bytes) -> str:
         """Puts an object there; returns its path."""
@@ -67,10 +91,14 @@ class Emulator:
 
 
 class _Handler(RequestHandler):
-    """Counts a request, and answers it or refuses to."""
+    """Counts a request, and answers it or refuses to.
+
+    It also knows conditions of changes, which the emulator passes over.
+    """
 
     def __init__(self, emulator: Emulator, *args) -> None:
         self._emulator = emulator
+        self._is_lost = False
         super().__init__(emulator.storage, *args)
 
     def parse_request(self) -> bool:
@@ -78,11 +106,32 @@ class _Handler(RequestHandler):
             return False
         emulator = self._emulator
         emulator.requests.append((self.command, self.path))
+        query = parse_qs(urlsplit(self.path).query)
+        emulator.expected_generation = query.get("ifGenerationMatch", [None])[0]
         refused = emulator.refuse_every and not len(emulator.requests) % emulator.refuse_every
-        if refused:
+        self._is_lost = bool(refused and emulator.loses_answers)
+        if refused and not emulator.loses_answers:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             self.send_error(emulator.status)
-        return not refused
+        return not refused or self._is_lost
+
+    def do_POST(self) -> None:
+        self._change(super().do_POST)
+
+    def do_DELETE(self) -> None:
+        self._change(super().do_DELETE)
+
+    def _change(self, carry_out: Callable[[], None]) -> None:
+        answer = self.wfile
+        if self._is_lost:
+            self.wfile = io.BytesIO()
+        try:
+            carry_out()
+        except _NotAsExpectedError:
+            self.send_error(412)
+        self.wfile = answer
+        if self._is_lost:
+            self.send_error(self._emulator.status)
 
 
 class _ProxyHandler(_Handler):

@@ -29,9 +29,9 @@ from pipeline.inputs import find_inputs
 from pipeline.layout import Layout
 from pipeline.manifest import Manifest
 from pipeline.near_duplicates import jaccard as exact_similarity
+from pipeline.options import RunOptions
 from pipeline.reading import open_decompressed
 from pipeline.records import Document
-from pipeline.run import RunOptions
 from pipeline.run import run as run_pipeline
 from tfrecords_schema.framing import read_records
 from vocab.counting import TokenCounts

@@ -18,9 +18,10 @@ from pipeline.blocks import read_rows
 from pipeline.config import MIN_CHARS, DocumentsConfig, InstancesConfig
 from pipeline.corpora import CORPORA, LINE_FAULTS
 from pipeline.errors import RunError
+from pipeline.options import RunOptions
 from pipeline.rules import Cleaner
 from pipeline.rules.kinds import Substitution
-from pipeline.run import RunOptions, run
+from pipeline.run import run
 from pipeline.segmentation import load_segmenter
 from pipeline.stages import finish
 from vocab.counting import TokenCounts

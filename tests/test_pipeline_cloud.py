@@ -13,7 +13,8 @@ from pipeline import cloud, files
 from pipeline.cli import main
 from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.errors import RunError
-from pipeline.run import RunOptions, run
+from pipeline.options import RunOptions
+from pipeline.run import run
 from tests import cloud_storage
 from tests.cloud_storage import Emulator
 
@@ -167,7 +168,7 @@ def test_requests_are_repeated_until_they_are_answered(emulator, status):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(cloud, "_RETRY", cloud._RETRY.with_timeout(0.2))
+    monkeypatch.setattr(cloud, "RETRY", cloud.RETRY.with_timeout(0.2))
 
 
 @pytest.mark.parametrize(

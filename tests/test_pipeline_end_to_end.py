@@ -14,7 +14,8 @@ from pipeline.cli import main
 from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.ledger import READ, find_imbalances
 from pipeline.manifest import parse_manifest
-from pipeline.run import RunOptions, run
+from pipeline.options import RunOptions
+from pipeline.run import run
 from tfrecords_schema.dataset_info import DatasetInfo
 from tfrecords_schema.framing import read_records
 from vocab.special_tokens import SPECIAL_TOKENS, VOCAB_SIZE

@@ -16,7 +16,8 @@ from pipeline import beam_graph, files
 from pipeline.cli import main
 from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.errors import RunError, UsageError
-from pipeline.run import RunOptions, run
+from pipeline.options import RunOptions
+from pipeline.run import run
 from vocab.counting import TokenCounts
 from vocab.selection import select, select_tokens
 from vocab.vocab_file import format_vocab

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import google_crc32c
 import tensorflow as tf
 
+from trainer.files import read_file, write_file
 from trainer.new_folder import delete_folder, new_folder
 
 FORMAT_VERSION: Final = 1
@@ -113,8 +114,8 @@ class CheckpointStore:
                 "identity": dict(identity),
                 "files": {name: _measure(_join(unfinished, name)) for name in _list(unfinished)},
             }
-            with tf.io.gfile.GFile(_join(unfinished, _INFO), "w") as file:
-                file.write(json.dumps(info, indent=1, sort_keys=True) + "\n")
+            text = json.dumps(info, indent=1, sort_keys=True) + "\n"
+            write_file(_join(unfinished, _INFO), text.encode())
         self._delete_old()
         return Checkpoint(final, position, dict(identity))
 
@@ -191,9 +192,8 @@ def _open(folder: str) -> Checkpoint:
 def _read_info(folder: str) -> dict[str, Any]:
     path = _join(folder, _INFO)
     try:
-        with tf.io.gfile.GFile(path, "r") as file:
-            info = json.loads(file.read())
-    except tf.errors.NotFoundError as error:
+        info = json.loads(read_file(path))
+    except FileNotFoundError as error:
         raise _DamagedError(f"{folder}: {_INFO} is missing") from error
     except ValueError as error:  # no JSON, or no UTF-8
         raise _DamagedError(f"{folder}: {_INFO} is damaged ({error})") from error

@@ -25,6 +25,10 @@ def _require_count(config: object, field: str) -> None:
     _require(is_count, config, field, "a whole number, at least 1")
 
 
+def _is_needed(field: dataclasses.Field[Any]) -> bool:
+    return field.default is field.default_factory is dataclasses.MISSING
+
+
 class _FromJson:
     """Reads dataclasses from JSON objects; names what is wrong."""
 
@@ -47,6 +51,11 @@ class _FromJson:
             raise ValueError(
                 f"{name}: unknown field {', '.join(unknown)}; fields are {', '.join(known)}"
             )
+        missing = [
+            name for name, field in known.items() if _is_needed(field) and name not in fields
+        ]
+        if missing:
+            raise ValueError(f"{name}: {', '.join(missing)} must be given, too")
         try:
             return cls(**fields)
         except (TypeError, ValueError) as error:

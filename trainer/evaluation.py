@@ -17,6 +17,7 @@ from tfrecords_schema.dataset_info import FILE_NAME, DatasetInfo
 from trainer.batch import Batch
 from trainer.damage import naming_damage
 from trainer.data import make_held_out_datasets, unpack_word_starts
+from trainer.files import read_file
 from trainer.model import MaskedLanguageModel
 from trainer.scores import Evaluation, Score, score_batch
 from trainer.shards import HELD_OUT_NAMES, Dataset, open_dataset
@@ -87,13 +88,13 @@ def evaluate(
 def _read_info(folder: str) -> DatasetInfo:
     path = f"{folder}/{FILE_NAME}"
     try:
-        with tf.io.gfile.GFile(path) as file:
-            return DatasetInfo.from_json(file.read(), path)
-    except tf.errors.NotFoundError as error:
+        text = read_file(path).decode()
+    except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{path}: missing; give the folder tfrecords/ of the pipeline's output, in which whole "
             "words and corpora can be told"
         ) from error
+    return DatasetInfo.from_json(text, path)
 
 
 def _open(folder: str, info: DatasetInfo, length: int, split: str) -> Dataset:

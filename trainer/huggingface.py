@@ -9,12 +9,12 @@ import math
 from typing import Any, Final
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from tfrecords_schema.features import SEQ_LENGTHS
 from trainer.config import ModelConfig
+from trainer.files import write_file
 from trainer.initialization import weight_names
 from trainer.new_folder import new_folder
 from trainer.released import format_json
@@ -64,8 +64,7 @@ def export_huggingface(trained: TrainedModel, folder: str, *, cased: bool = Fals
     }
     with new_folder(folder) as unfinished:
         for name, content in files.items():
-            with tf.io.gfile.GFile(f"{unfinished}/{name}", "wb") as file:
-                file.write(content)
+            write_file(f"{unfinished}/{name}", content)
 
 
 def describe_model(config: ModelConfig) -> dict[str, Any]:

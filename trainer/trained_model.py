@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from trainer.checkpoints import FORMAT_VERSION, Checkpoint, CheckpointStore, Position
 from trainer.config import ModelConfig
+from trainer.files import read_file
 from trainer.model import MaskedLanguageModel, build_model
 from vocab.vocab_file import parse_vocab
 
@@ -177,18 +178,17 @@ def _read_checkpoint(folder: str) -> Checkpoint:
 
 def _read_vocab(path: str, config: ModelConfig) -> tuple[str, ...]:
     try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            return tuple(parse_vocab(file.read(), path, config.vocab_size))
-    except tf.errors.NotFoundError as error:
+        content = read_file(path)
+    except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{path}: is missing; put there the vocab.txt that the model was trained with"
         ) from error
+    return tuple(parse_vocab(content, path, config.vocab_size))
 
 
 def _read_json(path: str) -> Any:
     try:
-        with tf.io.gfile.GFile(path, "r") as file:
-            return json.loads(file.read())
+        return json.loads(read_file(path))
     except ValueError as error:
         raise ValueError(f"{path}: is no JSON, or damaged ({error})") from error
 

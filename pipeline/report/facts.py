@@ -8,7 +8,6 @@ tfrecords/vocab.txt           its vocabulary                     Vocabulary, if 
 run.json                      versions, what was learned
 """
 
-import hashlib
 import json
 from typing import Any, NamedTuple
 
@@ -84,7 +83,7 @@ def read_facts(layout: Layout) -> Facts:
         not_read,
         read_samples(layout),
         parse_manifest(manifest, layout.manifest),
-        hashlib.sha256(manifest).hexdigest(),
+        files.sha256_of(manifest),
         info,
         vocabulary,
         {"python": run.get("python", "unknown"), **run.get("versions", {})},
