@@ -29,6 +29,9 @@ $(INSTALLED): setup.py constraints.txt
 	$(BIN)/python -m pip install -qq --upgrade -c constraints.txt pip
 	$(BIN)/python -m pip install -qq -c constraints.txt -e '.[train,dev]'
 	$(BIN)/python -m pip install -qq -c constraints.txt --no-deps bert4keras==0.9.9
+# What the tests of docs/outputs.md open files with; apart, as Beam imports pandas wherever it is.
+	$(BIN)/python -m pip install -qq -c constraints.txt --no-deps --upgrade \
+	  --target $(VENV)/readers datasets dill multiprocess pandas xxhash
 	@touch $@
 
 demo: AFRESH := $(if $(filter demo,$(OUTPUT)),--overwrite)

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import clusters
 from pipeline.config import DEDUP_LEVELS, SCRIPTS, SEGMENTERS, DocumentsConfig, InstancesConfig
+from vocab.printing import until_reader_leaves
 
 if TYPE_CHECKING:
     from pipeline.options import RunOptions
+    from pipeline.run import RunFacts
 
 _PLAN, _REPORT, _INSPECT = "plan", "report", "inspect"
 _MIN_WIDTH = 40
@@ -29,16 +31,6 @@ _COMMANDS = ("all", "documents", "instances", _PLAN, _REPORT, _INSPECT)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0 when done, 1 when the run failed, 2 for wrong usage, 130 when interrupted."""
-    try:
-        exit_code = _main(argv)
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads what is printed, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return exit_code
-
-
-def _main(argv: Sequence[str] | None) -> int:
     parser = _make_parser()
     words = list(sys.argv[1:] if argv is None else argv)
     # Only the first word can name a stage: a later one may be the value of a flag of Beam's.
@@ -47,37 +39,16 @@ def _main(argv: Sequence[str] | None) -> int:
         parser.error(f"unknown stage {command!r}; stages are {', '.join(_COMMANDS)}")
     arguments, others = parser.parse_known_args(words)
 
-    from pipeline import dataflow, run, table
     from pipeline.errors import PipelineError, UsageError, explain_os_error
 
     logging.getLogger().addFilter(_is_no_false_alarm)
     try:
-        beam_flags = _read_beam_flags(others, parser)
-        if command == _PLAN:
-            options = _make_options("all", arguments, others)
-            print(table.format_forecast(run.foresee(options), arguments.vcpu_hour_price))
-            return 0
-        if arguments.output_dir is None:
-            raise UsageError("--output_dir is needed: the directory to write to")
-        if command in (_REPORT, _INSPECT):
-            return _show(command, arguments)
-        clusters.check_flags(arguments.runner, beam_flags, arguments.num_workers)
-        if arguments.runner == clusters.DATAFLOW:
-            dataflow.check_flags(
-                *(beam_flags, arguments.input_dir, arguments.output_dir, arguments.num_workers)
-            )
-            if arguments.num_workers is not None:  # Dataflow's flag, too
-                others.append(f"--num_workers={arguments.num_workers}")
-        clusters.check_reachable(arguments.runner, beam_flags)
-        _find_places(arguments, beam_flags)
-        options = _make_options(command, arguments, others)
-        facts = run.run(options)
+        with until_reader_leaves():
+            return _main(command, arguments, _read_beam_flags(others, parser), others)
     except UsageError as error:
         return _fail(error, 2)
     except PipelineError as error:
         return _fail(error, 1)
-    except BrokenPipeError:
-        raise
     except OSError as error:
         return _fail(explain_os_error(error), 1)
     except KeyboardInterrupt:
@@ -85,18 +56,51 @@ def _main(argv: Sequence[str] | None) -> int:
             "interrupted; the same command goes on where this one stopped (without --overwrite)",
             130,
         )
+
+
+def _main(
+    command: str, arguments: argparse.Namespace, beam_flags: Mapping[str, Any], others: list[str]
+) -> int:
+    from pipeline import dataflow, run, table
+    from pipeline.errors import UsageError
+
+    if command == _PLAN:
+        options = _make_options("all", arguments, others)
+        print(table.format_forecast(run.foresee(options), arguments.vcpu_hour_price))
+        return 0
+    if arguments.output_dir is None:
+        raise UsageError("--output_dir is needed: the directory to write to")
+    if command in (_REPORT, _INSPECT):
+        return _show(command, arguments)
+    clusters.check_flags(arguments.runner, beam_flags, arguments.num_workers)
+    if arguments.runner == clusters.DATAFLOW:
+        dataflow.check_flags(
+            *(beam_flags, arguments.input_dir, arguments.output_dir, arguments.num_workers)
+        )
+        if arguments.num_workers is not None:  # Dataflow's flag, too
+            others.append(f"--num_workers={arguments.num_workers}")
+    clusters.check_reachable(arguments.runner, beam_flags)
+    _find_places(arguments, beam_flags)
+    options = _make_options(command, arguments, others)
+    _print_facts(run.run(options), options.output_dir)
+    return 0
+
+
+def _print_facts(facts: "RunFacts", output_dir: str) -> None:
+    """Prints what a run has made."""
+    from pipeline import table
+
     if facts.ignored:
         print(f"Files of no known corpus, not read: {', '.join(facts.ignored)}\n")
     print(table.format_documents(facts.manifest))
     if facts.manifest.skipped:
         print(f"\n{table.format_skipped(facts.manifest.skipped)}")
-    print(f"\nDocuments: {options.output_dir}/documents, rejections: {options.output_dir}/rejected")
+    print(f"\nDocuments: {output_dir}/documents, rejections: {output_dir}/rejected")
     if facts.dataset_info and facts.vocabulary:
         print(f"\n{table.format_shards(facts.dataset_info)}")
         print(f"\n{table.format_vocabulary(facts.vocabulary, facts.accounts)}")
-        print(f"Shards, vocabulary and dataset_info.json: {options.output_dir}/tfrecords")
-    print(f"What became of every character: {options.output_dir}/report.html, ledger.json")
-    return 0
+        print(f"Shards, vocabulary and dataset_info.json: {output_dir}/tfrecords")
+    print(f"What became of every character: {output_dir}/report.html, ledger.json")
 
 
 def _show(command: str, arguments: argparse.Namespace) -> int:

@@ -102,8 +102,10 @@ def _find_rejections(
 
 
 def _as_sample(row: Rejected) -> RejectedSample:
-    text = row.text or ""
-    return RejectedSample(row.doc_id, text, len(text), row.duplicate_of, row.similarity)
+    similarity = row.similarity if row.duplicate_of and row.text else None  # as of a sample
+    return RejectedSample(
+        *(row.doc_id, row.text, len(row.text), row.duplicate_of or None, similarity)
+    )
 
 
 def _find_edits(rule: str, samples: Samples, total: Account) -> list[EditSample]:

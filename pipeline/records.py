@@ -105,14 +105,16 @@ class Document(NamedTuple):
 class Rejected(NamedTuple):
     """A document or line that is not kept, and why.
 
+    Nothing is None: readers that guess the types of columns by the first rows guess right.
+
     Attributes:
       doc_id: as of a document; likewise corpus, split and upstream_id.
       stage: what rejected it.
       reason: its rule or level.
-      text: as far as it was cleaned; None of a copy, whose text stays elsewhere.
-      duplicate_of: id of the document that it goes for. That one can go too: a copy's as a
-        near-duplicate, any as `short_after_dedup`; its lines then stand in others.
-      similarity: to that document, if it is not equal.
+      text: as far as it was cleaned; "" of a copy, whose text stays elsewhere.
+      duplicate_of: id of the document that it goes for, "" if for none. That one can go too: a
+        copy's as a near-duplicate, any as `short_after_dedup`; its lines then stand in others.
+      similarity: to that document, from 0 to 1; 1 of a copy, 0 of no duplicate.
     """
 
     doc_id: str
@@ -121,9 +123,9 @@ class Rejected(NamedTuple):
     upstream_id: str
     stage: str
     reason: str
-    text: str | None
-    duplicate_of: str | None = None
-    similarity: float | None = None
+    text: str
+    duplicate_of: str = ""
+    similarity: float = 0.0
 
 
 class Block(NamedTuple):

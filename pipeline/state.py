@@ -22,7 +22,7 @@ from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 from pipeline.rules import RULES
 
-FORMAT_VERSION: Final = 5
+FORMAT_VERSION: Final = 6
 """Of all that lies below an output directory; a directory of another version is refused."""
 
 SPLIT, CLEAN, FINISH = "split", "clean", "finish"

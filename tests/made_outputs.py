@@ -19,10 +19,11 @@ def document(corpus, split, name, offset, text):
     return Document(f"{corpus}/{split}/{name}:{offset}", corpus, split, f"up{offset}", text)
 
 
-def rejection(corpus, split, name, offset, reason, text, duplicate_of=None):
+def rejection(corpus, split, name, offset, reason, text, duplicate_of=""):
     doc_id = f"{corpus}/{split}/{name}:{offset}"
     stage = "dedup" if duplicate_of else "clean"
-    return Rejected(doc_id, corpus, split, "", stage, reason, text, duplicate_of)
+    similarity = 1.0 if duplicate_of else 0.0
+    return Rejected(doc_id, corpus, split, "", stage, reason, text, duplicate_of, similarity)
 
 
 # One list a part: two units of one file, one of a file with two splits.
@@ -47,7 +48,7 @@ LOST = [
         rejection("webtext2019zh", "train", WEB, 150, "too_short", "好"),
         rejection("webtext2019zh", "train", WEB, 300, "too_short", "嗯"),
         rejection(
-            *("webtext2019zh", "train", WEB, 400, "duplicate", None),
+            *("webtext2019zh", "train", WEB, 400, "duplicate", ""),
             f"webtext2019zh/train/{WEB}:90",
         ),
     ],
@@ -140,14 +141,13 @@ EDITS = {
 
 
 def rejected_sample(row, **changed):
-    text = row.text or ""
     return {
         "doc_id": row.doc_id,
         "corpus": row.corpus,
         "split": row.split,
-        "text": text,
-        "chars": len(text),
-        "duplicate_of": row.duplicate_of,
+        "text": row.text,
+        "chars": len(row.text),
+        "duplicate_of": row.duplicate_of or None,
         "similarity": None,
         **changed,
     }

@@ -171,10 +171,10 @@ def test_samples_are_of_the_documents_that_they_name(reference):
     for reason, rows in shown["rejected"].items():
         for row in rows:
             assert lost[row["doc_id"]]["reason"] == reason
-            assert lost[row["doc_id"]].get("duplicate_of") == row.get("duplicate_of")
-            text = lost[row["doc_id"]]["text"]
-            if text is None:  # of a copy
-                text = kept[row["duplicate_of"]]
+            duplicate_of = row.get("duplicate_of") or ""
+            assert lost[row["doc_id"]]["duplicate_of"] == duplicate_of
+            # A copy's text stands in the document that stays.
+            text = lost[row["doc_id"]]["text"] or kept.get(duplicate_of, "")
             assert row["text"] == text[:400] and row["chars"] == len(text)
     for rows in shown["edits"].values():
         for row in rows:
@@ -190,11 +190,11 @@ def test_rejected_rows_say_all_that_is_known(reference):
     copies = [row for row in lost if row["reason"] in ("duplicate", "duplicate_of_training")]
     near = [row for row in lost if row["reason"].startswith("near_duplicate")]
     assert len(copies) == 5 and len(near) == 2
-    assert all(row["text"] is None and row["similarity"] is None for row in copies)
+    assert all(row["text"] == "" and row["similarity"] == 1 for row in copies)
     assert all(row["text"] and 0.85 <= row["similarity"] < 1 for row in near)
     assert all(row["duplicate_of"] in ids for row in copies + near)
     others = [row for row in lost if row not in copies + near]
-    assert all(row["duplicate_of"] is None and row["text"] is not None for row in others)
+    assert all(row["duplicate_of"] == "" and row["similarity"] == 0 for row in others)
     assert {row["stage"] for row in copies + near} == {"dedup"}
     short = {row["stage"] for row in others if row["reason"] == "short_after_dedup"}
     assert short == {"dedup"}

@@ -273,7 +273,7 @@ def test_rejected_rows_hold_the_text_as_far_as_it_was_cleaned(clean):
     bench = clean(lines)
     offsets = offsets_of(lines)
     of_all = {"corpus": "plain", "split": "train", "stage": "clean"}
-    of_all |= {"duplicate_of": None, "similarity": None}
+    of_all |= {"duplicate_of": "", "similarity": 0.0}
     assert bench.rows(bench.layout.cleaned_rejected) == [
         of_all
         | {"doc_id": "plain/train/a.jsonl:0", "upstream_id": "5"}

@@ -134,8 +134,8 @@ def test_copy_goes_without_its_text_and_near_duplicate_with_it(bench):
     place = {"corpus": "plain", "split": "train", "upstream_id": "", "stage": "dedup"}
     assert of.rejected == [
         place
-        | {"doc_id": of.ids[0], "reason": "duplicate_of_training", "text": None}
-        | {"duplicate_of": ELSEWHERE, "similarity": None},
+        | {"doc_id": of.ids[0], "reason": "duplicate_of_training", "text": ""}
+        | {"duplicate_of": ELSEWHERE, "similarity": 1.0},
         place
         | {"doc_id": of.ids[2], "reason": "near_duplicate", "text": GOOD * 2}
         | {"duplicate_of": ELSEWHERE, "similarity": 0.875},
@@ -254,7 +254,7 @@ def test_document_of_which_too_little_is_left_is_rejected_with_that(
     assert of.rejected == [
         {"doc_id": of.ids[1], "corpus": "plain", "split": "train", "upstream_id": ""}
         | {"stage": "dedup", "reason": "short_after_dedup", "text": left}
-        | {"duplicate_of": None, "similarity": None}
+        | {"duplicate_of": "", "similarity": 0.0}
     ]
     expected = kept_entries(OTHER) | {
         ("train", "edits", "repeated_paragraph"): len(repeated),

@@ -13,16 +13,19 @@ FILE_NAME: Final = "dataset_info.json"
 class DatasetInfo:
     """Describes one set of TFRecord shards; holds no path, time, version or worker count.
 
+    docs/outputs.md lists every key of the file.
+
     Attributes:
       max_predictions_per_seq: P, the most masked tokens of one sequence, by max_seq_length.
       dupe_factor: number of static maskings of the training sequences.
       records: number of records, by file name relative to dataset_info.json.
       vocab_size: number of lines of vocab.txt.
-      vocab_sha256: hex digest of the bytes of vocab.txt.
+      vocab_sha256: SHA-256 of the bytes of vocab.txt, in hexadecimal.
       tokenizer: the recipe that turns text into these ids.
       config: everything that shaped the records.
-      config_digest: hex digest of `config`.
-      statistics: counts over the shards, by max_seq_length and split.
+      config_digest: names `config`, in hexadecimal.
+      statistics: counts of sequences and tokens, by set of shards (train, eval-<corpus>,
+        test-<corpus>) and max_seq_length.
       schema_version: version of the features.
     """
 

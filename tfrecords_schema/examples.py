@@ -28,10 +28,13 @@ def encode_examples(
     Args:
       token_ids: shape [N, L], not negative; fastest as uint16 below 2**14.
       mask_ids: shape [N, L], coded as `features` says; as fast.
-      word_starts: shape [N, L].
+      word_starts: shape [N, L], L a multiple of 8.
 
     Returns:
       N serialized examples.
+
+    Raises:
+      ValueError: the arrays have different numbers of rows.
     """
     return complete_examples(mask_ids, encode_sequences(token_ids, word_starts))
 
@@ -43,10 +46,13 @@ def encode_sequences(
 
     Args:
       token_ids: shape [N, L], not negative.
-      word_starts: shape [N, L].
+      word_starts: shape [N, L], L a multiple of 8.
 
     Returns:
       Of each sequence the map entries of its features, in the order of their names.
+
+    Raises:
+      ValueError: the arrays have different numbers of rows.
     """
     payload, ends = _packed_varints(token_ids)
     sequences: list[bytes] = []
@@ -66,6 +72,9 @@ def complete_examples(mask_ids: npt.NDArray[np.integer], sequences: list[bytes])
 
     Returns:
       N serialized examples.
+
+    Raises:
+      ValueError: there are more or fewer sequences than rows.
     """
     payload, ends = _packed_varints(mask_ids)
     examples: list[bytes] = []

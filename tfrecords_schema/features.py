@@ -39,10 +39,10 @@ ByteArray = npt.NDArray[np.uint8]
 
 
 def pack_word_starts(word_starts: BoolArray) -> ByteArray:
-    """Packs flags of shape [N, L] into bytes of shape [N, L/8], least significant bit first."""
+    """Packs flags, [N, L] with L a multiple of 8, into bytes, [N, L/8], lowest bit first."""
     return np.packbits(word_starts, axis=1, bitorder="little")
 
 
 def unpack_word_starts(packed: ByteArray) -> BoolArray:
-    """Unpacks bytes of shape [N, L/8] into flags of shape [N, L]; undoes `pack_word_starts`."""
+    """Unpacks bytes, [N, L/8], into flags, [N, L]; undoes `pack_word_starts`."""
     return np.unpackbits(packed, axis=1, bitorder="little").astype(np.bool_)

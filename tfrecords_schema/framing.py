@@ -18,7 +18,14 @@ _MASK_DELTA = 0xA282EAD8  # tensorflow/core/lib/hash/crc32c.h, kMaskDelta
 
 
 def frame_records(records: Sequence[bytes]) -> bytes:
-    """Returns the records as one stretch of a TFRecord file."""
+    """Frames records, in their order.
+
+    Args:
+      records: any bytes, such as serialized examples.
+
+    Returns:
+      One stretch of a TFRecord file; stretches behind each other make a file.
+    """
     crcs = np.fromiter(map(google_crc32c.value, records), np.uint32, len(records))
     masked_crcs = (crcs >> 15 | crcs << 17) + np.uint32(_MASK_DELTA)
     pieces = [b""] * (3 * len(records))

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from trainer.config_flags import UsageError, add_config_flags, make_config
 from trainer.using import add_using_commands
+from vocab.printing import until_reader_leaves
 
 _OURS = ("trainer", "tfrecords_schema", "vocab")
 _PATH = os.path.expanduser
@@ -28,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # TensorFlow's notices about CPU features and CUDA say nothing to whoever trains.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        return arguments.run(arguments)
+        with until_reader_leaves():
+            return arguments.run(arguments)
     except UsageError as error:
         print(f"trainer: {error}", file=sys.stderr)
         return 2

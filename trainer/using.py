@@ -122,9 +122,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         sequences=arguments.held_out_sequences,
         quiet=arguments.quiet,
     )
-    print(evaluation.to_table())
     if arguments.json:
         write_file(arguments.json, evaluation.to_json().encode())
+    print(evaluation.to_table())
     return 0
 
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vocab.printing import until_reader_leaves
 from vocab.special_tokens import VOCAB_SIZE
 
 
@@ -16,7 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0 when done, 1 when the run failed, 2 for wrong usage."""
     arguments = _make_parser().parse_args(argv)
     try:
-        arguments.run(arguments)
+        with until_reader_leaves():
+            arguments.run(arguments)
     except (UsageError, ValueError, OSError) as error:
         print(f"build-vocab: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1

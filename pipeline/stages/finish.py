@@ -158,9 +158,8 @@ class _UnitFinishing:
     def _drop_duplicate(self, line: bytes, loser: Loser, chars: int) -> None:
         document = Document(**orjson.loads(line))
         self._count(document.split, ledger.DUPLICATES, _LEVELS[loser.reason], chars)
-        is_copy = loser.similarity is None  # its text stands in the document that stays
         self._reject(
-            *(document, loser.document, loser.reason, None if is_copy else document.text),
+            *(document, loser.document, loser.reason, document.text),
             *(loser.duplicate_of, loser.similarity),
         )
 
@@ -220,17 +219,22 @@ class _UnitFinishing:
         document: Document,
         number: int,
         reason: str,
-        text: str | None,
+        text: str,
         duplicate_of: str | None = None,
         similarity: float | None = None,
     ) -> None:
         self._count(document.split, ledger.DOCUMENTS, reason, 1)
-        self._rejected.append(
-            Rejected(*document[:4], DEDUP_STAGE, reason, text, duplicate_of, similarity)
+        is_copy = duplicate_of is not None and similarity is None
+        rejected = Rejected(
+            *(*document[:4], DEDUP_STAGE, reason),
+            text="" if is_copy else text,  # it stands in the document that stays
+            duplicate_of=duplicate_of or "",
+            similarity=1.0 if is_copy else similarity or 0.0,
         )
+        self._rejected.append(rejected)
 
         def describe() -> Row:
-            row = _place_of(document) | describe_text(document.text if text is None else text)
+            row = _place_of(document) | describe_text(text)
             return row | {"duplicate_of": duplicate_of, "similarity": similarity}
 
         self._sampler.offer(REJECTED, reason, number, describe)
