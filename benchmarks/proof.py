@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from pipeline.blocks import read_block
 from pipeline.layout import Layout, shard_name
-from pipeline.manifest import Manifest, parse_manifest
+from pipeline.manifest import Manifest, read_manifest
 from pipeline.records import TRAIN, Shard
 from pipeline.segmentation import load_segmenter
 from pipeline.units import deal_blocks, plan_shards
@@ -297,7 +297,7 @@ class FinishedRun:
         layout = self.layout = Layout(output_dir)
         self.info: dict[str, Any] = json.loads(Path(layout.dataset_info).read_text())
         self.ledger: dict[str, Any] = json.loads(Path(layout.ledger).read_text())
-        self._manifest = parse_manifest(Path(layout.manifest).read_bytes(), layout.manifest)
+        self._manifest = read_manifest(layout.manifest)
         vocab = Path(layout.shard_vocab).read_bytes()
         self._vocab = Tokenizer(parse_vocab(vocab, layout.shard_vocab))
         self._config = self.info["config"]

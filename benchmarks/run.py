@@ -56,7 +56,7 @@ from pipeline.config import DocumentsConfig
 from pipeline.errors import PipelineError, RunError
 from pipeline.layout import Layout
 from pipeline.ledger import READ
-from pipeline.manifest import Manifest, parse_manifest
+from pipeline.manifest import Manifest, read_manifest
 from pipeline.options import RunOptions
 from tfrecords_schema.features import SEQ_LENGTHS
 
@@ -89,7 +89,7 @@ class _Bench:
         """Measures everything, in the order in which it is printed."""
         self._measure_runs()
         further_units = self._measure_units()
-        manifest = _read_manifest(self._done)
+        manifest = read_manifest(self._done.manifest)
         costs = [self._measure_steps() for _ in range(self._repeats)]
         kept = sum(block.text_bytes for block in manifest.blocks)
         if any(cost.text_bytes != kept for cost in costs):
@@ -139,7 +139,7 @@ class _Bench:
                 for name, (root,) in layouts.items():
                     arguments = BUNDLED_CORPUS, root, self._vocab, str(sizes[name])
                     self._measure(name, root, "-c", code, *arguments)
-            few, many = (_read_manifest(layout).parts for layout in layouts.values())
+            few, many = (read_manifest(layout.manifest).parts for layout in layouts.values())
         return many - few
 
     def _measure(self, name: str, output_dir: str, *arguments: str) -> None:
@@ -247,10 +247,6 @@ def _in_fresh_process(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.k
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *args, **kwargs).result()
-
-
-def _read_manifest(layout: Layout) -> Manifest:
-    return parse_manifest(files.read_bytes(layout.manifest), layout.manifest)
 
 
 def _size(folder: str) -> int:

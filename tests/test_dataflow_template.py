@@ -5,7 +5,7 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 
-from pipeline.cli import _make_parser
+from pipeline.flags import make_parser
 
 FOLDER = Path(__file__).parent.parent / "dataflow"
 TEMPLATE = runpy.run_path(str(FOLDER / "main.py"))
@@ -36,7 +36,7 @@ def test_parameters_of_the_template_are_flags_of_the_pipeline():
     names = [
         each["name"] for each in json.loads((FOLDER / "metadata.json").read_text())["parameters"]
     ]
-    known = _make_parser()._option_string_actions
+    known = make_parser("")._option_string_actions
     assert len(names) == 5 and all(f"--{name}" in known for name in names)
 
 
