@@ -528,8 +528,8 @@ def _read_manifest(layout: Layout) -> Manifest:
 
 def _read_dataset_info(layout: Layout) -> DatasetInfo:
     try:
-        text = files.read_bytes(layout.dataset_info).decode()
-        return DatasetInfo.from_json(text, layout.dataset_info)
+        data = files.read_bytes(layout.dataset_info)
+        return DatasetInfo.from_json(data, layout.dataset_info)
     except ValueError as error:
         raise RunError(f"{error}; delete it and give the same command again") from error
 

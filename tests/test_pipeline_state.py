@@ -229,7 +229,7 @@ def assert_refused(layout, why, makes_documents=True):
 def test_read_state_refuses_a_directory_of_another_version(layout, version):
     facts = {"format_version": version, "made_with": describe()}
     files.write_bytes(layout.run, json.dumps(facts).encode())
-    assert_refused(layout, f"was made in format {version}; this is 5; choose another")
+    assert_refused(layout, f"was made in format {version!r}; this is 5; choose another")
 
 
 def test_read_state_refuses_a_directory_of_a_version_that_said_none(layout):
@@ -246,6 +246,15 @@ def test_read_state_refuses_a_directory_of_a_version_that_said_none(layout):
 def test_read_state_refuses_damaged_run_json(layout, data, makes_documents):
     files.write_bytes(layout.run, data)
     assert_refused(layout, f"has a damaged {layout.run} (", makes_documents)
+
+
+@pytest.mark.parametrize(
+    "made_with", [7, [], "split", {"split": 7}, {"split": {"inputs": ["a"]}}, {"clean": []}]
+)
+def test_read_state_refuses_what_cannot_be_a_state(layout, made_with):
+    facts = {"format_version": 5, "made_with": made_with}
+    files.write_bytes(layout.run, json.dumps(facts).encode())
+    assert_refused(layout, f"has a damaged {layout.run} (made_with); choose another")
 
 
 @pytest.mark.parametrize("path", ["documents/manifest.json", "tfrecords/dataset_info.json"])

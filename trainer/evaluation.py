@@ -87,7 +87,7 @@ def evaluate(
 def _read_info(folder: str) -> DatasetInfo:
     path = f"{folder}/{FILE_NAME}"
     try:
-        with tf.io.gfile.GFile(path) as file:
+        with tf.io.gfile.GFile(path, "rb") as file:
             return DatasetInfo.from_json(file.read(), path)
     except tf.errors.NotFoundError as error:
         raise FileNotFoundError(
