@@ -133,6 +133,11 @@ def test_cluster_flag_of_a_local_run_is_refused(name):
             {"job_endpoint": "jobs", "environment_type": "LOOPBACK"},
             "jobs is no address; give it as host:port",
         ),
+        (
+            PORTABLE,
+            {"job_endpoint": "jobs:99999", "environment_type": "LOOPBACK"},
+            "jobs:99999 is no address; give it as host:port",
+        ),
         (PORTABLE, ON_PORTABLE | POOL | {"streaming": True}, "--streaming: every stage is a batch"),
         (
             DATAFLOW,

@@ -1,5 +1,7 @@
 import contextlib
 import dataclasses
+import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -70,6 +72,11 @@ def test_describe_documents_names_what_shapes_each_stage():
         },
         "finish": {"dedup": "none"},
     }
+
+
+def test_conversion_is_shaped_by_the_version_of_what_converts():
+    assert "opencc_version" not in describe()["clean"]
+    assert describe(script="simplified")["clean"]["opencc_version"] == version("opencc")
 
 
 def test_every_field_of_the_documents_config_shapes_one_stage():
@@ -618,6 +625,47 @@ def test_locked_takes_a_directory_that_the_effective_user_may_write_to(public_fo
         [sys.executable, "-c", TRY, str(public_folder)], capture_output=True, text=True
     )
     assert (done.stdout, done.stderr) == ("locked\n", "")
+
+
+def refuse(error):
+    def fail(*_, **__):
+        raise OSError(error, os.strerror(error))
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("name", "replaced", "why"),
+    [
+        ("access", lambda *_, **__: False, "cannot be written to (Permission denied)"),
+        ("open", refuse(errno.EMFILE), "cannot be read (Too many open files)"),
+    ],
+)
+def test_locked_refuses_what_the_system_refuses(layout, monkeypatch, name, replaced, why):
+    monkeypatch.setattr(os, name, replaced)
+    if name == "access":
+        monkeypatch.setattr(os, "supports_effective_ids", set())
+    with pytest.raises(UsageError) as raised, state.locked(layout):
+        raise AssertionError
+    assert str(raised.value) == f"--output_dir={layout.root} {why}; choose another"
+
+
+def test_locked_tells_another_run_from_a_file_system_without_locks(layout, monkeypatch):
+    for error, is_free in ((errno.EWOULDBLOCK, False), (errno.EACCES, False), (errno.ENOLCK, True)):
+        monkeypatch.setattr(fcntl, "flock", refuse(error))
+        expected = contextlib.nullcontext() if is_free else pytest.raises(UsageError, match="anoth")
+        with expected, state.locked(layout):
+            assert is_free
+
+
+def test_locked_locks_nothing_where_the_system_has_no_locks(layout, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with state.locked(layout), state.locked(layout):
+        pass
+
+
+def test_nothing_half_written_is_looked_for_in_cloud_storage():
+    state.delete_temporary_files(Layout("gs://bucket/out"))
 
 
 def test_locked_does_nothing_in_cloud_storage():
