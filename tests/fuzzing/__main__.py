@@ -9,10 +9,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tests.fuzzing import files_of_ours, inputs, texts
+from tests.fuzzing import inputs, json_files, rows, texts
 from tests.fuzzing.search import Target, search
 
-TARGETS: tuple[Target, ...] = (*inputs.TARGETS, *texts.TARGETS, *files_of_ours.TARGETS)
+TARGETS: tuple[Target, ...] = (
+    *inputs.TARGETS,
+    *texts.TARGETS,
+    *rows.TARGETS,
+    *json_files.TARGETS,
+)
 
 
 def main(argv: Sequence[str] | None = None, targets: Sequence[Target] = TARGETS) -> int:
