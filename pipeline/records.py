@@ -1,7 +1,7 @@
 """What flows through the pipeline: inputs, units, documents and rejections."""
 
-from types import GenericAlias
-from typing import Any, NamedTuple, TypeVar
+from types import UnionType
+from typing import Any, NamedTuple, TypeVar, get_origin
 
 Row = TypeVar("Row", bound=NamedTuple)
 
@@ -172,6 +172,6 @@ def check_types(row: Row) -> Row:
     """
     kinds: dict[str, Any] = type(row).__annotations__
     for (field, kind), value in zip(kinds.items(), row, strict=True):
-        if not isinstance(value, kind.__origin__ if isinstance(kind, GenericAlias) else kind):
+        if not isinstance(value, kind if isinstance(kind, UnionType) else get_origin(kind) or kind):
             raise TypeError(f"{field} cannot be {value!r}")
     return row

@@ -167,6 +167,17 @@ def test_checkpoint_with_a_value_that_cannot_be_is_passed_over(
     assert names(tmp_path) == ["1-128-00000001", "1-128-00000002", "1-128-00000003"]
 
 
+@pytest.mark.parametrize("name", ["", ".", "../1-128-00000001/checkpoint.json"])
+def test_checkpoint_that_names_no_file_of_its_own_is_passed_over(store, warnings, tmp_path, name):
+    for step in (1, 2):
+        store.save(position_of(step), IDENTITY, model=Part(1.0))
+    path = tmp_path / "checkpoints/1-128-00000002/checkpoint.json"
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps(fields | {"files": {name: [0, 0]}}))
+    assert store.find_newest().position.step == 1
+    assert warnings == [f"{path.parent}: {name} is missing; going on from an older checkpoint"]
+
+
 def test_unfinished_checkpoint_is_none_and_does_not_disturb(store, tmp_path):
     unfinished = tmp_path / "checkpoints/1-128-00000002.unfinished"
     unfinished.mkdir(parents=True)

@@ -247,11 +247,11 @@ def _read_info(folder: str) -> _Info:
 
 
 def _verify(folder: str, files: Mapping[str, list[int]]) -> None:
+    present = _list(folder)
     for name, measured in sorted(files.items()):
-        path = _join(folder, name)
-        if not tf.io.gfile.exists(path):
+        if name not in present:
             raise _DamagedError(f"{folder}: {name} is missing")
-        if _measure(path) != measured:
+        if _measure(_join(folder, name)) != measured:
             raise _DamagedError(f"{folder}: {name} is damaged")
 
 
