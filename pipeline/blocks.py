@@ -5,8 +5,8 @@ A frame is one block and can be read by itself; all frames together are one vali
 
 import io
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import IO, Any, BinaryIO, Final, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any, BinaryIO, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,12 @@ from pipeline.errors import RunError
 from pipeline.records import SPLITS, Block, Document, Rejected
 
 _LEVEL = 3
+_READ_BYTES: Final = 256 << 10
+
+DAMAGE: Final = (zstandard.ZstdError, orjson.JSONDecodeError, OverflowError, MemoryError)
+"""What reading a damaged file raises; the last two of sizes that cannot be."""
+
+Taken = TypeVar("Taken")
 
 FRAME: Final = np.dtype([("first_row", "<u4"), ("offset", "<u8"), ("length", "<u4")])
 """Where a frame lies in its file, in bytes, and the number of its first row."""
@@ -134,19 +140,24 @@ def encode_document(doc_id: str, corpus: str, split: str, upstream_id: str, text
 
 
 def read_block(file: BinaryIO, block: Block) -> list[Document]:
-    """Returns the documents of one block of an open documents file."""
-    return [Document(**row) for row in map(orjson.loads, _read_frame(file, block))]
+    """Returns the documents of one block of an open documents file.
+
+    Raises:
+      RunError: the file is damaged.
+    """
+    return _read(file, block, lambda row: Document(**row))
 
 
 def read_texts(file: BinaryIO, block: Block) -> list[str]:
-    """Returns the texts of the documents of one block."""
-    return [row["text"] for row in map(orjson.loads, _read_frame(file, block))]
+    """Returns the texts of the documents of one block; raises what `read_block` does."""
+    return _read(file, block, lambda row: row["text"])
 
 
-def _read_frame(file: BinaryIO, block: Block) -> list[bytes]:
+def _read(file: BinaryIO, block: Block, take: Callable[[Any], Taken]) -> list[Taken]:
     try:
-        return read_frame(file, block.offset, block.length)
-    except zstandard.ZstdError as error:
+        lines = read_frame(file, block.offset, block.length)
+        return [take(row) for row in map(orjson.loads, lines)]
+    except (*DAMAGE, KeyError, TypeError) as error:
         raise RunError(
             f"documents/ is damaged: part {block.part}, byte {block.offset:,} ({error}); start "
             "afresh with --overwrite"
@@ -157,15 +168,23 @@ def read_frame(file: BinaryIO, offset: int, length: int) -> list[bytes]:
     """Returns the JSON lines of one frame of an open file.
 
     Raises:
-      zstandard.ZstdError: it is damaged.
+      zstandard.ZstdError: it is damaged; likewise the others of DAMAGE.
     """
     file.seek(offset)
-    return zstandard.ZstdDecompressor().decompress(file.read(length)).splitlines()
+    # Not all at once: a damaged frame may claim any size.
+    return b"".join(_decompress(io.BytesIO(file.read(length)))).splitlines()
 
 
 def read_rows(path: str) -> Iterator[dict[str, Any]]:
-    """Yields the rows of a whole file."""
-    yield from map(orjson.loads, read_row_lines(path))
+    """Yields the rows of a whole file.
+
+    Raises:
+      RunError: the file is damaged.
+    """
+    try:
+        yield from map(orjson.loads, _read_lines(path))
+    except DAMAGE as error:
+        raise damaged(path, error) from error
 
 
 def read_row_lines(path: str) -> Iterator[bytes]:
@@ -175,10 +194,41 @@ def read_row_lines(path: str) -> Iterator[bytes]:
       RunError: the file is damaged.
     """
     try:
-        with (
-            files.open_for_reading(path) as file,
-            zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as stream,
-        ):
-            yield from io.BufferedReader(cast("Any", stream), buffer_size=1 << 20)
-    except zstandard.ZstdError as error:
-        raise RunError(f"{path}: is damaged ({error}); start afresh with --overwrite") from error
+        yield from _read_lines(path)
+    except DAMAGE as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: str, error: Exception) -> RunError:
+    """Returns what to raise of a damaged file of rows."""
+    return RunError(f"{path}: is damaged ({error}); start afresh with --overwrite")
+
+
+def _read_lines(path: str) -> Iterator[bytes]:
+    rest = b""
+    with files.open_for_reading(path) as file:
+        for piece in _decompress(file):
+            lines = (rest + piece).splitlines(keepends=True)
+            rest = b"" if piece.endswith(b"\n") or not lines else lines.pop()
+            yield from lines
+    if rest:
+        yield rest
+
+
+def _decompress(file: BinaryIO) -> Iterator[bytes]:
+    """Yields the content of frames, piece by piece.
+
+    Raises:
+      zstandard.ZstdError: a frame is damaged or cut off.
+    """
+    decompressor = zstandard.ZstdDecompressor()
+    frame = None
+    while data := file.read(_READ_BYTES):
+        while data:
+            frame = frame or decompressor.decompressobj()
+            yield frame.decompress(data)
+            data = frame.unused_data
+            if frame.eof:
+                frame = None
+    if frame:
+        raise zstandard.ZstdError("cut off")

@@ -7,6 +7,10 @@ PipelineError
 """
 
 import errno
+import re
+from typing import Final
+
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class PipelineError(Exception):
@@ -31,7 +35,8 @@ class BrokenFileError(RunError):
 
     def __init__(self, place: str, fault: str, offset: int, remedy: str) -> None:
         super().__init__(
-            f"{place}, byte {offset:,}: {fault}; {remedy}, or leave it out with --skip_broken_files"
+            f"{in_one_line(place)}, byte {offset:,}: {fault}; {remedy}, or leave it out with "
+            "--skip_broken_files"
         )
         self.fault = fault
         self.offset = offset
@@ -39,6 +44,11 @@ class BrokenFileError(RunError):
 
     def __reduce__(self) -> tuple[type["BrokenFileError"], tuple[str, str, int, str]]:
         return type(self), self._arguments
+
+
+def in_one_line(name: str) -> str:
+    """Returns the name of a file, whatever characters it has, as it can stand in a message."""
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], name)
 
 
 def explain_os_error(error: OSError) -> str:

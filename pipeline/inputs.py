@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, cast
 import orjson
 
 from pipeline import corpora, files, reading
-from pipeline.errors import BrokenFileError, UsageError
+from pipeline.errors import BrokenFileError, UsageError, in_one_line
 from pipeline.files import FoundFile
 from pipeline.records import InputFile, Skipped
 
@@ -70,9 +70,10 @@ def find_inputs(input_dir: str, skip_broken_files: bool = False) -> Inputs:
             skipped.append(Skipped("", "", name, 0, 0, f"byte {error.offset:,}: {error.fault}"))
     if not recognised:
         names = [stretch.name for stretch in skipped] + ignored
+        shown = in_one_line(", ".join(names[:5]))
         raise UsageError(
             f"--input_dir={input_dir}: none of {len(names)} files is whole and of a known corpus "
-            f"({', '.join(names[:5])}); known are the files of nlp_chinese_corpus, by name or "
+            f"({shown}); known are the files of nlp_chinese_corpus, by name or "
             'by keys, and JSON lines with a "text" field'
         )
     _refuse_doubles(recognised)
@@ -178,6 +179,8 @@ def _refuse_doubles(inputs: list[InputFile]) -> None:
         other = seen.setdefault((found.corpus, found.name), found)
         if other is not found:
             raise UsageError(
-                f"{other.path} and {found.path} both hold {found.corpus}'s {found.name}; "
-                "remove or rename one of them"
+                in_one_line(
+                    f"{other.path} and {found.path} both hold {found.corpus}'s {found.name}; "
+                    "remove or rename one of them"
+                )
             )

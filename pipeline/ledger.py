@@ -8,6 +8,7 @@ hold for every corpus and split, the second at every sequence length:
 """
 
 import json
+import operator
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -45,8 +46,18 @@ def to_rows(ledger: Ledger) -> list[tuple[str, str, str, str, int]]:
 
 
 def from_rows(rows: Iterable[Sequence[Any]]) -> Ledger:
-    """Reads what `to_rows` returned."""
-    return Counter({tuple(key): number for *key, number in rows})
+    """Reads what `to_rows` returned.
+
+    Raises:
+      TypeError: a row has other types, or does not have five fields; likewise ValueError.
+    """
+    ledger: Ledger = Counter()
+    for corpus, split, account, item, number in rows:
+        key = corpus, split, account, item
+        if not all(isinstance(part, str) for part in key):
+            raise TypeError(f"{key!r} names no account")
+        ledger[key] = operator.index(number)
+    return ledger
 
 
 def find_imbalances(ledger: Ledger, seq_lengths: Sequence[int] = ()) -> list[str]:

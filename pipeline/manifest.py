@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 from pipeline import files, ledger
 from pipeline.errors import RunError
 from pipeline.ledger import Ledger
-from pipeline.records import Block, Skipped
+from pipeline.records import Block, Skipped, check_types
+from tfrecords_schema.json_object import parse_object
 
 OutcomeCounts = Counter[tuple[str, str, str]]
 """(corpus, split, outcome) -> documents; outcome is read, kept or a reason of rejection."""
@@ -67,31 +68,32 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
       RunError: another format; says what to do.
     """
     try:
-        fields = json.loads(data)
-        if not isinstance(fields, dict):
-            raise ValueError("no JSON object")
+        fields = parse_object(data)
     except ValueError as error:
         raise RunError(
             f"{name}: is damaged ({error}); make the documents again with --overwrite"
         ) from error
-    if fields.get("format_version") != FORMAT_VERSION:
+    version = fields.get("format_version")
+    if version != FORMAT_VERSION:
         raise RunError(
-            f"{name}: format {fields.get('format_version')}, this program reads {FORMAT_VERSION}; "
+            f"{name}: format {version!r}, this program reads {FORMAT_VERSION}; "
             "make the documents again with --overwrite"
         )
     try:
         return _read_fields(fields)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{name}: is damaged ({error!r}); make the documents again with --overwrite"
         ) from error
 
 
 def _read_fields(fields: dict[str, Any]) -> Manifest:
-    blocks = [Block(*row) for row in fields["blocks"]]
-    skipped = [Skipped(**row) for row in fields["skipped"]]
+    blocks = [check_types(Block(*row)) for row in fields["blocks"]]
+    skipped = [check_types(Skipped(**row)) for row in fields["skipped"]]
+    if any(min(block[:3]) < 0 for block in blocks):
+        raise ValueError("a block lies before its file")
     entries = ledger.from_rows(fields["ledger"])
-    return Manifest(fields["config"], fields["parts"], entries, blocks, skipped)
+    return check_types(Manifest(fields["config"], fields["parts"], entries, blocks, skipped))
 
 
 def read_manifest(path: str) -> Manifest:

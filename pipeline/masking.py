@@ -51,7 +51,7 @@ def find_mask_units(token_ids: IdArray, word_starts: BoolArray) -> MaskUnits:
     rows, columns = token_ids.shape
     first_slots = np.append(np.flatnonzero(word_starts), token_ids.size)
     counts = np.zeros(token_ids.size + 1, np.int32)
-    np.cumsum(token_ids >= FIRST_ORDINARY_ID, dtype=np.int32, out=counts[1:])
+    np.cumsum(token_ids >= FIRST_ORDINARY_ID, out=counts[1:])
     row_slots = np.arange(rows + 1) * columns
     first_units = np.searchsorted(first_slots, row_slots)
     unit_lengths, row_lengths = np.diff(counts[first_slots]), np.diff(counts[row_slots])
@@ -169,7 +169,7 @@ def _choose_units(
     ordered = units.first_units[rows] + (keys & ((1 << number_bits) - 1))
 
     lengths = units.unit_lengths[ordered]
-    ends = np.cumsum(lengths, dtype=np.int64) - (np.cumsum(totals) - totals)[rows]
+    ends = np.cumsum(lengths) - (np.cumsum(totals) - totals)[rows]
     inside = np.minimum(budgets[rows] - (ends - lengths), lengths)
     taken = (coins[rows] * lengths < inside) & (ends <= max_predictions_per_seq)
     return ordered[np.flatnonzero(taken)]

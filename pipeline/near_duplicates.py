@@ -55,6 +55,14 @@ def chance_of_candidate(similarity: float) -> float:
 # --- Signatures ---
 
 
+def can_be_compared(text: str) -> bool:
+    """Tells whether a cleaned text is neither too short nor too long to have near-duplicates."""
+    if not MIN_CHARS <= len(text) <= MAX_CHARS:
+        return False
+    # With the rule off that shortens it, nearly all of a text may be white space.
+    return len(text) - text.count(" ") - text.count("\n") >= NGRAM_CHARS
+
+
 def band_keys(texts: Sequence[str]) -> Keys:
     """Returns a key for each band of the signatures of texts.
 

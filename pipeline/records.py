@@ -1,6 +1,9 @@
 """What flows through the pipeline: inputs, units, documents and rejections."""
 
-from typing import NamedTuple
+from types import UnionType
+from typing import Any, NamedTuple, TypeVar, get_origin
+
+Row = TypeVar("Row", bound=NamedTuple)
 
 TRAIN, HELD_OUT, TEST = "train", "held_out", "test"
 SPLITS = (TRAIN, HELD_OUT, TEST)
@@ -170,3 +173,16 @@ class Shard(NamedTuple):
 def document_id(corpus: str, split: str, name: str, offset: int) -> str:
     """Returns the id of the document whose line begins at a byte offset of a file."""
     return f"{corpus}/{split}/{name}:{offset}"
+
+
+def check_types(row: Row) -> Row:
+    """Returns a row that was read from a file, if its fields are of the types that they must be.
+
+    Raises:
+      TypeError: one is not; what a list or an object holds is not looked at.
+    """
+    kinds: dict[str, Any] = type(row).__annotations__
+    for (field, kind), value in zip(kinds.items(), row, strict=True):
+        if not isinstance(value, kind if isinstance(kind, UnionType) else get_origin(kind) or kind):
+            raise TypeError(f"{field} cannot be {value!r}")
+    return row

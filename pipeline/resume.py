@@ -55,7 +55,7 @@ def run_or_recall(unit: Any, stage: Stage) -> Done:
     if not getattr(result, "skipped", None):
         sizes = {path.removeprefix(stage.layout.root): size for path, size in written.items()}
         fields = {"unit": _identify(unit), "files": sizes, "result": result.to_json()}
-        files.write_bytes(note, orjson.dumps(fields))
+        files.write_bytes(note, orjson.dumps(fields | {"digest": _digest(orjson.dumps(fields))}))
     return Done(result, False)
 
 
@@ -64,7 +64,9 @@ def _recall(note: str, unit: Any, stage: Stage) -> Any | None:
         fields = orjson.loads(files.read_bytes(note))
     except (FileNotFoundError, orjson.JSONDecodeError):
         return None
-    if not isinstance(fields, dict) or fields.get("unit") != _identify(unit):
+    if not isinstance(fields, dict) or fields.pop("digest", None) != _digest(orjson.dumps(fields)):
+        return None  # damaged
+    if fields["unit"] != _identify(unit):
         return None
     root = stage.layout.root
     if any(files.size_of(root + path) != size for path, size in fields["files"].items()):
@@ -77,7 +79,11 @@ def _identify(unit: Any) -> str:
 
     Directories can be moved; and a stretch that was left out as broken has no path.
     """
-    return hashlib.blake2b(repr(_without_paths(unit)).encode(), digest_size=16).hexdigest()
+    return _digest(repr(_without_paths(unit)).encode())
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def _without_paths(value: Any) -> Any:

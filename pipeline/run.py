@@ -333,8 +333,8 @@ def _describe_dataset(
 
 def _read_dataset_info(layout: Layout) -> DatasetInfo:
     try:
-        text = files.read_bytes(layout.dataset_info).decode()
-        return DatasetInfo.from_json(text, layout.dataset_info)
+        data = files.read_bytes(layout.dataset_info)
+        return DatasetInfo.from_json(data, layout.dataset_info)
     except ValueError as error:
         raise RunError(f"{error}; delete it and give the same command again") from error
 

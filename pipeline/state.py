@@ -21,6 +21,7 @@ from pipeline.errors import UsageError
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 from pipeline.rules import RULES
+from tfrecords_schema.json_object import parse_object
 
 FORMAT_VERSION: Final = 6
 """Of all that lies below an output directory; a directory of another version is refused."""
@@ -108,17 +109,26 @@ def read_state(layout: Layout, makes_documents: bool = True) -> State:
             raise _other_version(layout, f"holds outputs, but no {layout.run} that tells of them")
         return {}
     try:
-        facts = json.loads(files.read_bytes(layout.run))
-        format_version, made_with = facts.get("format_version"), facts.get("made_with")
-    except (ValueError, AttributeError) as error:
+        facts = parse_object(files.read_bytes(layout.run))
+    except ValueError as error:
         raise _other_version(layout, f"has a damaged {layout.run} ({error})") from error
+    format_version, made_with = facts.get("format_version"), facts.get("made_with")
     if format_version != FORMAT_VERSION or made_with is None:
         raise _other_version(
-            layout, f"was made in format {format_version}; this is {FORMAT_VERSION}"
+            layout, f"was made in format {format_version!r}; this is {FORMAT_VERSION}"
         )
+    if not _is_state(made_with):
+        raise _other_version(layout, f"has a damaged {layout.run} (made_with)")
     if makes_documents and SPLIT not in made_with and files.exists(layout.manifest):
         raise _other_version(layout, "holds documents that were made elsewhere")
     return made_with
+
+
+def _is_state(made_with: Any) -> bool:
+    return isinstance(made_with, dict) and all(
+        isinstance(stage, dict) and isinstance(stage.get("inputs", {}), dict)
+        for stage in made_with.values()
+    )
 
 
 def _other_version(layout: Layout, why: str) -> UsageError:
@@ -141,7 +151,7 @@ def refuse_other_corpus(wanted: State, found: State, layout: Layout) -> None:
     """
     if SPLIT not in found or not files.exists(layout.manifest):
         return
-    if not set(wanted[SPLIT]["inputs"]) & set(found[SPLIT]["inputs"]):
+    if not set(wanted[SPLIT]["inputs"]) & set(found[SPLIT].get("inputs", ())):
         raise UsageError(
             f"{layout.documents} was made from other files; choose another --output_dir, or start "
             "afresh with --overwrite"

@@ -15,7 +15,9 @@ from pipeline.blocks import (
     read_block,
     read_row_lines,
     read_rows,
+    read_texts,
 )
+from pipeline.errors import RunError
 from pipeline.records import HELD_OUT, SPLITS, TEST, TRAIN, Block, Document, Rejected
 
 SEPARATORS = "\u2028\u2029\x85\x1c\x1d\x1e\x0b\x0c\r\n\0\x7f"
@@ -179,6 +181,60 @@ def test_read_rows_gives_back_the_rows_of_a_whole_file(tmp_path):
     path.write_bytes(data)
     assert len(blocks) == 9
     assert [Document(**row) for row in read_rows(str(path))] == rows
+
+
+def test_read_rows_takes_no_part_of_a_file_for_the_whole_but_between_frames(tmp_path):
+    rows = [document_of(f"文{at}", offset=at) for at in range(3)]
+    data, blocks, _ = write_blocks(rows, 1)
+    ends = [0, *(block.offset + block.length for block in blocks)]
+    path = tmp_path / "part.jsonl.zst"
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        if length in ends:
+            assert len(list(read_rows(str(path)))) == ends.index(length)
+            continue
+        for read in (read_rows, read_row_lines):
+            with pytest.raises(RunError) as raised:
+                list(read(str(path)))
+            assert str(raised.value) == (
+                f"{path}: is damaged (cut off); start afresh with --overwrite"
+            )
+
+
+def test_read_rows_refuses_a_whole_file_of_something_else(tmp_path):
+    path = tmp_path / "part.jsonl.zst"
+    path.write_bytes(zstandard.ZstdCompressor().compress(b"no json\n"))
+    with pytest.raises(RunError, match=f"^{path}: is damaged .*; start afresh with --overwrite$"):
+        list(read_rows(str(path)))
+
+
+def claim_huge_content(frame):
+    """Lets the header of a frame say that its content has 2^60 bytes."""
+    content = zstandard.frame_content_size(frame)
+    header = zstandard.frame_header_size(frame)
+    # Magic number, descriptor with checksum and a size of 8 bytes, window of 2^20 bytes.
+    descriptor = bytes([0b11000100, 0x50])
+    assert content < 1 << 17
+    return frame[:4] + descriptor + (1 << 60).to_bytes(8, "little") + frame[header:]
+
+
+def test_read_block_refuses_damaged_frames_and_places_that_cannot_be():
+    data, (block,), _ = write_blocks([document_of("文")])
+    huge = claim_huge_content(data)
+    for damaged, place in (
+        (data[:-1], block),
+        (data[:9] + b"\xff" + data[10:], block),
+        (huge, block._replace(length=len(huge))),
+        (data, block._replace(offset=1)),
+        (data, block._replace(offset=1 << 70)),
+        (data, block._replace(length=1 << 70)),
+    ):
+        for read in (read_block, read_texts):
+            with pytest.raises(RunError) as raised:
+                read(io.BytesIO(damaged), place)
+            assert str(raised.value).startswith(
+                f"documents/ is damaged: part 3, byte {place.offset:,} ("
+            )
 
 
 @pytest.mark.parametrize("separator", SEPARATORS)

@@ -147,6 +147,11 @@ def test_runners_are_the_local_one_dataflow_and_clusters():
             {"job_endpoint": "jobs", "environment_type": "LOOPBACK"},
             "jobs is no address; give it as host:port",
         ),
+        (
+            PORTABLE,
+            {"job_endpoint": "jobs:99999", "environment_type": "LOOPBACK"},
+            "jobs:99999 is no address; give it as host:port",
+        ),
         (PORTABLE, ON_PORTABLE | POOL | {"streaming": True}, "--streaming: every stage is a batch"),
         (
             DATAFLOW,

@@ -1,3 +1,4 @@
+import builtins
 import errno
 import os
 import re
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import files
+from pipeline.errors import UsageError
 
 
 def names_below(folder):
@@ -264,3 +266,38 @@ def test_list_beginning_finds_files_of_one_folder_by_the_beginning_of_their_name
     found = files.list_beginning(f"{tmp_path}/run.json.")
     assert sorted(found) == [f"{tmp_path}/run.json.1.tmp", f"{tmp_path}/run.json.2.tmp"]
     assert files.list_beginning(f"{tmp_path}/missing/run.json.") == []
+
+
+@pytest.mark.parametrize("path", ["", "a/b", "/a", "gs://bucket", "gs://bucket/", "gs://bucket/a"])
+def test_check_takes_local_paths_and_cloud_storage(path):
+    files.check(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("gs:bucket/a", "gs:bucket/a: is no place in Cloud Storage; give it as gs://bucket/folder"),
+        ("gs://", "gs://: is no place in Cloud Storage; give it as gs://bucket/folder"),
+        ("s3://b/a", "s3://b/a: only local paths and gs://bucket/folder can be read and written"),
+    ],
+)
+def test_check_refuses_other_places(path, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        files.check(path)
+
+
+@pytest.mark.parametrize(
+    ("missing", "error"), [("google.api_core", UsageError), ("x", ImportError)]
+)
+def test_cloud_storage_without_its_packages_is_refused(monkeypatch, missing, error):
+    def import_none(name, *_):
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    monkeypatch.setattr(builtins, "__import__", import_none)
+    try:
+        with pytest.raises(error) as raised:
+            files.exists("gs://bucket/a")
+    finally:
+        monkeypatch.undo()
+    assert missing in str(raised.value)
+    assert error is ImportError or "chinese-t5s[gcp]" in str(raised.value)

@@ -655,6 +655,19 @@ def test_find_inputs_refuses_damaged_zip_or_leaves_it_out(tmp_path, data):
     assert [skipped.name for skipped in inputs.skipped] == ["a.zip"]
 
 
+def test_find_inputs_names_files_in_one_line_whatever_they_are_called(tmp_path):
+    name = "a\nb\x1b[1m_文.jsonl"
+    whole = zip_of({name: PLAIN})
+    write_tree(tmp_path, {"a.zip": b"-" + whole[1:]})
+    with pytest.raises(
+        BrokenFileError, match=r"a\.zip:a\\nb\\x1b\[1m_文\.jsonl, byte 0: cannot be"
+    ):
+        find_inputs(str(tmp_path))
+    write_tree(tmp_path, {"a.zip": whole, name: PLAIN})
+    with pytest.raises(UsageError, match=r"both hold plain's a\\nb\\x1b\[1m_文\.jsonl; remove"):
+        find_inputs(str(tmp_path))
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(sorted(PACKED)), st.lists(edits, min_size=1, max_size=3))
 @example("deflated.zip", [(remove, 0.0, 0)])

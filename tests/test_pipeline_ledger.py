@@ -90,6 +90,23 @@ def test_rows_of_ledger_are_sorted_whatever_the_order_of_arrival():
     assert to_rows(ledger) == [("b", "train", "kept", "", 1), ("b", "train", "read", "", 2)]
 
 
+@pytest.mark.parametrize(
+    ("row", "error"),
+    [
+        (["a", "train", "read", 2], ValueError),
+        (["a", "train", "read", "", 2, 3], ValueError),
+        (["a", "train", "read", "", "2"], TypeError),
+        (["a", "train", "read", "", 2.5], TypeError),
+        (["a", "train", 7, "", 2], TypeError),
+        (["a", "train", ["read"], "", 2], TypeError),
+        (7, TypeError),
+    ],
+)
+def test_rows_that_name_no_figure_are_refused(row, error):
+    with pytest.raises(error):
+        from_rows([["a", "train", "kept", "", 1], row])
+
+
 # --- Balance ---
 
 

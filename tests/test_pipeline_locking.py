@@ -1,4 +1,6 @@
 import contextlib
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -139,3 +141,40 @@ def test_locked_takes_a_directory_that_the_effective_user_may_write_to(public_fo
         [sys.executable, "-c", TRY, str(public_folder)], capture_output=True, text=True
     )
     assert (done.stdout, done.stderr) == ("locked\n", "")
+
+
+def refuse(error):
+    def fail(*_, **__):
+        raise OSError(error, os.strerror(error))
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("name", "replaced", "why"),
+    [
+        ("access", lambda *_, **__: False, "cannot be written to (Permission denied)"),
+        ("open", refuse(errno.EMFILE), "cannot be read (Too many open files)"),
+    ],
+)
+def test_locked_refuses_what_the_system_refuses(layout, monkeypatch, name, replaced, why):
+    monkeypatch.setattr(os, name, replaced)
+    if name == "access":
+        monkeypatch.setattr(os, "supports_effective_ids", set())
+    with pytest.raises(UsageError) as raised, locked(layout):
+        raise AssertionError
+    assert str(raised.value) == f"--output_dir={layout.root} {why}; choose another"
+
+
+def test_locked_tells_another_run_from_a_file_system_without_locks(layout, monkeypatch):
+    for error, is_free in ((errno.EWOULDBLOCK, False), (errno.EACCES, False), (errno.ENOLCK, True)):
+        monkeypatch.setattr(fcntl, "flock", refuse(error))
+        expected = contextlib.nullcontext() if is_free else pytest.raises(UsageError, match="anoth")
+        with expected, locked(layout):
+            assert is_free
+
+
+def test_locked_locks_nothing_where_the_system_has_no_locks(layout, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with locked(layout), locked(layout):
+        pass

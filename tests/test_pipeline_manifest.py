@@ -133,6 +133,44 @@ def test_parse_manifest_refuses_damaged_file_and_says_what_to_do():
     )
 
 
+def damage_manifest(path, value):
+    """Returns a manifest in which something else stands at a path of keys and indices."""
+    fields = json.loads(manifest_of().to_json())
+    *parents, last = path
+    place = fields
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    return json.dumps(fields).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["config"], []),
+        (["parts"], "11"),
+        (["blocks"], 7),
+        (["blocks", 0], [0, 0, 50]),
+        (["blocks", 0, 1], "0"),
+        (["blocks", 0, 2], -1),
+        (["blocks", 0, 3], None),
+        (["skipped", 0], {}),
+        (["skipped", 0, "start"], "0"),
+        (["skipped", 0, "more"], 0),
+        (["ledger"], {"a": 1}),
+        (["ledger", 0], ["plain", "train", "read", 7]),
+        (["ledger", 0, 3], ["kept"]),
+        (["ledger", 0, 4], "7"),
+    ],
+    ids=str,
+)
+def test_parse_manifest_refuses_fields_that_cannot_be(path, value):
+    with pytest.raises(RunError) as raised:
+        parse_manifest(damage_manifest(path, value), "m.json")
+    assert str(raised.value).startswith("m.json: is damaged (")
+    assert str(raised.value).endswith("); make the documents again with --overwrite")
+
+
 def test_load_manifest_reads_the_file_of_this_digest(tmp_path):
     path, data = tmp_path / "manifest.json", manifest_of().to_json()
     path.write_bytes(data)

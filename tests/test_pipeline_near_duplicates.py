@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 
 from pipeline.near_duplicates import (
     BANDS,
+    MAX_CHARS,
     MIN_CHARS,
     NGRAM_CHARS,
     ROWS,
     THRESHOLD,
     band_keys,
+    can_be_compared,
     chance_of_candidate,
     find_candidates,
     jaccard,
@@ -29,6 +31,24 @@ def is_long_enough(text):
 few_chars = st.text("一二三a😀𠀀 \n", min_size=NGRAM_CHARS, max_size=40)
 any_chars = st.text(min_size=NGRAM_CHARS, max_size=400)
 texts = st.one_of(few_chars, any_chars).filter(is_long_enough)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("文" * (MIN_CHARS - 1), False),
+        ("文" * MIN_CHARS, True),
+        ("文" * MAX_CHARS, True),
+        ("文" * (MAX_CHARS + 1), False),
+        (" \n" * MIN_CHARS + "文" * (NGRAM_CHARS - 1), False),
+        (" \n" * MIN_CHARS + "文" * NGRAM_CHARS, True),
+    ],
+    ids=["short", "shortest", "longest", "long", "blank", "least visible"],
+)
+def test_text_of_enough_visible_characters_can_be_compared(text, expected):
+    assert can_be_compared(text) == expected
+    if expected:
+        assert band_keys([text]).shape == (1, BANDS)
 
 
 # --- Obviously right versions ---

@@ -196,10 +196,20 @@ def test_plan_without_input_dir_says_what_is_missing(capsys):
     assert "--input_dir is needed" in capsys.readouterr().err
 
 
+COSTS = plan.Costs(2e9, 1_000, 900, 1.5e9, Counter({128: 70, 512: 20}), 6e8, 3e9, 9e8, 90.0)
+FORECAST = plan.Forecast({("plain", "train"): COSTS}, 2.5, {1: 2e8, 2: 9e8}, {1: 1.5, 2: 0.8})
+
+
+def test_format_forecast_names_the_cost_at_a_price():
+    dear = FORECAST._replace(start_cpu_seconds=3_510.0)
+    assert format_forecast(dear, 0.056).splitlines()[7] == (
+        "Cost: 1.00 vCPU hours at 0.056 make 0.06; memory, disks and idle time of workers come on "
+        "top"
+    )
+
+
 def test_format_forecast_gives_sums_and_a_line_for_each_number_of_workers():
-    costs = plan.Costs(2e9, 1_000, 900, 1.5e9, Counter({128: 70, 512: 20}), 6e8, 3e9, 9e8, 90.0)
-    forecast = plan.Forecast({("plain", "train"): costs}, 2.5, {1: 2e8, 2: 9e8}, {1: 1.5, 2: 0.8})
-    assert format_forecast(forecast).splitlines() == [
+    assert format_forecast(FORECAST).splitlines() == [
         "corpus  split   read  kept     text  128  512     CPU",
         "-----------------------------------------------------",
         "plain   train  1,000   900  1.50 GB   70   20  90.0 s",

@@ -128,6 +128,48 @@ def test_damaged_or_other_file_is_told(tmp_path, name, content, fault):
     assert str(error.value).startswith(f"{getattr(layout, name)}: {fault}")
 
 
+def change(path, keys, value):
+    """Puts something else at a path of keys and indices of a JSON file."""
+    fields = json.loads(Path(path).read_bytes())
+    *parents, last = keys
+    place = fields
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    Path(path).write_text(json.dumps(fields))
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "value"),
+    [
+        ("ledger", ["corpora", "wiki2019zh"], 7),
+        ("ledger", ["corpora", "wiki2019zh", "train"], []),
+        ("ledger", ["corpora", "wiki2019zh", "train", "read"], "31"),
+        ("ledger", ["corpora", "wiki2019zh", "train", "removed"], [5]),
+        ("ledger", ["corpora", "wiki2019zh", "train", "edits", "inline_tags"], None),
+        ("ledger", ["corpora", "wiki2019zh", "train", "lengths", 3], "1"),
+        ("samples", ["edits", "inline_tags", 0, "before"], None),
+        ("samples", ["edits", "inline_tags", 0, "spans", 0], [2, 5]),
+        ("samples", ["edits", "inline_tags", 0, "spans", 0, 1], "5"),
+        ("samples", ["rejected", "too_short", 0, "chars"], "1"),
+        ("samples", ["rejected", "too_short", 0, "similarity"], "1"),
+        ("run", ["versions"], 7),
+        ("run", ["made_with"], []),
+        ("run", ["made_with", "vocab"], "vocab"),
+        ("run", ["made_with", "vocab", "borders"], 7),
+        ("run", ["made_with", "vocab", "borders", 0], ["characters"]),
+        ("run", ["made_with", "vocab", "borders", 0, 2], "国"),
+    ],
+    ids=str,
+)
+def test_value_that_cannot_be_is_told(tmp_path, name, keys, value):
+    layout = made_outputs.make_outputs(tmp_path, made_outputs.info())
+    change(getattr(layout, name), keys, value)
+    with pytest.raises(RunError) as error:
+        read_facts(layout)
+    assert str(error.value).startswith(f"{getattr(layout, name)}: is damaged (")
+
+
 def test_damaged_info_is_told(tmp_path):
     layout = made_outputs.make_outputs(tmp_path, made_outputs.info())
     fields = json.loads(made_outputs.info().to_json())

@@ -149,6 +149,17 @@ def test_unit_runs_again_when_its_note_is_cut_off_anywhere(bench):
         assert not bench.run("one").recalled
 
 
+def test_unit_runs_again_when_any_byte_of_its_note_is_another(bench):
+    bench.run("one")
+    whole = bench.note("one").read_bytes()
+    for place in range(len(whole)):
+        for bit in (1, 4, 32):
+            damaged = bytearray(whole)
+            damaged[place] ^= bit
+            bench.note("one").write_bytes(damaged)
+            assert not bench.run("one").recalled
+
+
 def test_unit_runs_again_when_its_note_is_absent(bench):
     bench.run("one")
     bench.note("one").unlink()

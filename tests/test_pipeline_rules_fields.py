@@ -31,6 +31,22 @@ def test_join_fields_accounts_for_every_character(line):
 
 
 @pytest.mark.parametrize(
+    ("corpus", "values", "aids", "rule"),
+    [
+        ("wiki2019zh", ["甲乙\n\n甲乙，人名。"], {"title": "甲乙"}, "repeated_title"),
+        ("translation2019zh", ["a b"], {"english": "甲乙"}, "swapped_languages"),
+        ("baike2018qa", ["甲", "乙乙", "乙乙丙"], {}, "repeated_description"),
+        ("baike2018qa", ["甲甲", "乙", "甲甲丙"], {}, "repeated_title"),
+    ],
+)
+def test_rule_of_fields_that_is_off_does_nothing(corpus, values, aids, rule):
+    assert rule in {edit[0] for edit in join_fields(corpus, values, aids).edits}
+    joined = join_fields(corpus, values, aids, rules_off=(rule,))
+    assert joined.text == "\n".join(values)
+    assert rule not in {edit[0] for edit in joined.edits}
+
+
+@pytest.mark.parametrize(
     ("corpus", "values", "text", "edits"),
     [
         ("plain", ["甲"], "甲", []),

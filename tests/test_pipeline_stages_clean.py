@@ -81,6 +81,14 @@ def test_documents_are_written_in_order_with_ids_splits_and_the_ids_of_upstream(
     assert bench.cleaned.unit == bench.units[0] and bench.cleaned.skipped == []
 
 
+def test_document_of_little_but_white_space_is_kept_where_the_rules_are_off(clean):
+    text = "文" + " " * 300 + "字"
+    off = "white_space", "too_short", "repeated_ngrams"
+    bench = clean([{"text": text}], rules_off=off)
+    assert [row["text"] for row in bench.rows(bench.layout.cleaned)] == [text]
+    assert bench.keys(bench.layout.bands, dedup.BAND) == []
+
+
 def test_sizes_are_those_of_the_cleaned_texts(clean):
     lines = [{"text": f"<b>{GOOD}</b>"}, {"text": "短"}, {"text": f"a{GOOD}"}]
     bench = clean(lines)

@@ -72,6 +72,11 @@ def test_describe_documents_names_what_shapes_each_stage():
     }
 
 
+def test_conversion_is_shaped_by_the_version_of_what_converts():
+    assert "opencc_version" not in describe()["clean"]
+    assert describe(script="simplified")["clean"]["opencc_version"] == version("opencc")
+
+
 def test_every_field_of_the_documents_config_shapes_one_stage():
     described = describe()
     names = [name for fields in described.values() for name in fields]
@@ -237,7 +242,7 @@ def assert_refused(layout, why, makes_documents=True):
 def test_read_state_refuses_a_directory_of_another_version(layout, version):
     facts = {"format_version": version, "made_with": describe()}
     files.write_bytes(layout.run, json.dumps(facts).encode())
-    assert_refused(layout, f"was made in format {version}; this is 6; choose another")
+    assert_refused(layout, f"was made in format {version!r}; this is 6; choose another")
 
 
 def test_read_state_refuses_a_directory_of_a_version_that_said_none(layout):
@@ -254,6 +259,15 @@ def test_read_state_refuses_a_directory_of_a_version_that_said_none(layout):
 def test_read_state_refuses_damaged_run_json(layout, data, makes_documents):
     files.write_bytes(layout.run, data)
     assert_refused(layout, f"has a damaged {layout.run} (", makes_documents)
+
+
+@pytest.mark.parametrize(
+    "made_with", [7, [], "split", {"split": 7}, {"split": {"inputs": ["a"]}}, {"clean": []}]
+)
+def test_read_state_refuses_what_cannot_be_a_state(layout, made_with):
+    facts = {"format_version": state.FORMAT_VERSION, "made_with": made_with}
+    files.write_bytes(layout.run, json.dumps(facts).encode())
+    assert_refused(layout, f"has a damaged {layout.run} (made_with); choose another")
 
 
 @pytest.mark.parametrize("path", ["documents/manifest.json", "tfrecords/dataset_info.json"])
@@ -491,3 +505,7 @@ def test_delete_temporary_files_deletes_what_is_half_written_and_nothing_else(la
 def test_delete_temporary_files_takes_a_missing_directory(layout):
     state.delete_temporary_files(layout)
     assert not Path(layout.root).exists()
+
+
+def test_nothing_half_written_is_looked_for_in_cloud_storage():
+    state.delete_temporary_files(Layout("gs://bucket/out"))

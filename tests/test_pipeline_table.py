@@ -4,10 +4,10 @@ import pytest
 
 from pipeline.ledger import DOCUMENTS, KEPT, READ
 from pipeline.manifest import Manifest
-from pipeline.records import HELD_OUT, TRAIN
+from pipeline.records import HELD_OUT, TRAIN, Skipped
 from pipeline.report.accounts import parse_account
 from pipeline.report.facts import Vocabulary
-from pipeline.table import format_documents, format_shards, format_vocabulary
+from pipeline.table import format_documents, format_shards, format_skipped, format_vocabulary
 from tfrecords_schema.dataset_info import DatasetInfo
 
 
@@ -37,6 +37,19 @@ def test_format_documents_of_nothing_is_the_head_alone():
     assert format_documents(Manifest({}, 0, Counter(), [], [])).splitlines() == [
         "corpus  split  read  kept  rejected by reason",
         "---------------------------------------------",
+    ]
+
+
+def test_format_skipped_names_what_was_left_out_and_why():
+    skipped = [
+        Skipped("", "", "wiki_zh_2019.zip", 0, 0, "byte 9: is no zip file"),
+        Skipped("plain", TRAIN, "a.jsonl", 1_000, 20_000, "byte 15,000: the file ends here"),
+    ]
+    assert format_skipped(skipped).splitlines() == [
+        "left out          bytes            why",
+        "------------------------------------------------------------------",
+        "wiki_zh_2019.zip  all              byte 9: is no zip file",
+        "a.jsonl           1,000 to 20,000  byte 15,000: the file ends here",
     ]
 
 

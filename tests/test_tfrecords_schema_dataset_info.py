@@ -96,9 +96,36 @@ def test_from_json_unknown_field_raises_and_names_all_fields():
     assert message_of(json.dumps(fields)) == FIELDS_MESSAGE
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "7", '"text"', "{}"])
-def test_from_json_no_object_of_these_fields_raises_and_names_all_fields(text):
-    assert message_of(text) == FIELDS_MESSAGE
+@pytest.mark.parametrize("text", ["[]", "null", "7", '"text"'])
+def test_from_json_no_object_raises_and_names_the_file(text):
+    assert message_of(text) == "x.json: no JSON object"
+
+
+def test_from_json_object_without_fields_raises_and_names_all_fields():
+    assert message_of("{}") == FIELDS_MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fault"),
+    [
+        ("max_predictions_per_seq", [128], "max_predictions_per_seq cannot be [128]"),
+        ("dupe_factor", "2", "dupe_factor cannot be '2'"),
+        ("records", None, "records cannot be None"),
+        ("config", [], "config cannot be []"),
+        ("vocab_sha256", 7, "vocab_sha256 cannot be 7"),
+        ("records", {"a": "7"}, "a count or length is none: 'str' object cannot be interpreted"),
+        ("max_predictions_per_seq", {"128": 2.5}, "a count or length is none: 'float' object"),
+        ("max_predictions_per_seq", {"wide": 2}, "a count or length is none: invalid literal"),
+    ],
+)
+def test_from_json_field_of_another_type_raises_and_names_it(field, value, fault):
+    fields = json.loads(INFO.to_json()) | {field: value}
+    assert message_of(json.dumps(fields)).startswith(f"x.json: {fault}")
+
+
+def test_from_json_takes_bytes_and_refuses_those_that_are_no_utf8():
+    assert DatasetInfo.from_json(INFO.to_json().encode()) == INFO
+    assert message_of(b"\xff{}").startswith("x.json: not JSON: ")
 
 
 @pytest.mark.parametrize("text", ["", "{", "{'a': 1}", INFO.to_json()[:-3]])

@@ -97,6 +97,20 @@ def test_read_records_flipped_bit_raises_and_names_file_and_offset(records, data
     assert str(caught.value) == f"512/bad.tfrecord: damaged record {part} at byte {offset}"
 
 
+@pytest.mark.parametrize("length", [1 << 40, (1 << 63) - 1, (1 << 64) - 1])
+def test_read_records_length_that_no_file_has_is_cut_off(tmp_path, length):
+    packed = struct.pack("<Q", length)
+    whole = framing.frame_records([b"one"])
+    path = tmp_path / "f"
+    path.write_bytes(whole + packed + struct.pack("<I", plain_masked_crc(packed)) + b"data")
+    for open_file in (lambda: path.open("rb"), lambda: io.BytesIO(path.read_bytes())):
+        with open_file() as file:
+            records = framing.read_records(file, "f")
+            assert next(records) == b"one"
+            with pytest.raises(ValueError, match=r"^f: cut off inside the record at byte 19$"):
+                next(records)
+
+
 def test_read_records_damaged_second_record_yields_the_first_one_before_raising():
     damaged = bytearray(framing.frame_records([b"one", b"two"]))
     damaged[-1] ^= 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.checkpoints import BEFORE_TRAINING, CheckpointStore, Position
+from trainer.checkpoints import BEFORE_TRAINING, CheckpointStore, Position, read_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -128,6 +128,54 @@ def test_damaged_checkpoint_is_passed_over_with_a_warning(
         assert re.search(
             rf"1-128-00000002: .*{reason}.*; going on from an older checkpoint", warnings[0]
         )
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "reason"),
+    [
+        (["files"], [], "'list' object has no attribute 'items'"),
+        (["files", "variables.index"], "7", "cannot be interpreted as an integer"),
+        (["identity"], 7, "not a mapping"),
+        (["position"], {}, "no held_out_loss"),
+        (["position", "step"], "2", "cannot be interpreted as an integer"),
+        (["position", "unlogged"], [7], "not iterable"),
+        (["position", "held_out_loss"], "low", "could not convert"),
+        (["position", "held_out_loss"], 10**400, "too large"),
+    ],
+    ids=str,
+)
+def test_checkpoint_with_a_value_that_cannot_be_is_passed_over(
+    store, warnings, tmp_path, keys, value, reason
+):
+    for step in (1, 2):
+        store.save(position_of(step, held_out_loss=0.5), IDENTITY, model=Part(1.0))
+    path = tmp_path / "checkpoints/1-128-00000002/checkpoint.json"
+    fields = json.loads(path.read_text())
+    *parents, last = keys
+    place = fields
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    path.write_text(json.dumps(fields))
+    assert store.find_newest().position.step == 1
+    (warning,) = warnings
+    assert warning.startswith(f"{path.parent}: checkpoint.json is damaged (") and reason in warning
+    with pytest.raises(ValueError, match=r"checkpoint\.json is damaged"):
+        read_checkpoint(str(path.parent))
+    # The best of a stage is looked for among the others.
+    store.save(position_of(3, held_out_loss=0.9), IDENTITY, model=Part(1.0))
+    assert names(tmp_path) == ["1-128-00000001", "1-128-00000002", "1-128-00000003"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "../1-128-00000001/checkpoint.json"])
+def test_checkpoint_that_names_no_file_of_its_own_is_passed_over(store, warnings, tmp_path, name):
+    for step in (1, 2):
+        store.save(position_of(step), IDENTITY, model=Part(1.0))
+    path = tmp_path / "checkpoints/1-128-00000002/checkpoint.json"
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps(fields | {"files": {name: [0, 0]}}))
+    assert store.find_newest().position.step == 1
+    assert warnings == [f"{path.parent}: {name} is missing; going on from an older checkpoint"]
 
 
 def test_unfinished_checkpoint_is_none_and_does_not_disturb(store, tmp_path):

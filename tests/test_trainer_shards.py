@@ -144,6 +144,17 @@ def test_info_that_is_no_json_is_refused(tmp_path, folder):
         open_made(folder)
 
 
+def test_info_that_is_no_utf8_is_refused(tmp_path, folder):
+    (tmp_path / "dataset_info.json").write_bytes(b"\xff{}")
+    with pytest.raises(ValueError, match=f"^{folder}/dataset_info.json: not JSON"):
+        open_made(folder)
+
+
+def test_info_without_a_share_of_masked_tokens_leaves_it_unknown(tmp_path, folder):
+    change_info(tmp_path, config={})
+    assert open_made(folder).masked_lm_prob == 0
+
+
 def test_other_vocab_size_is_refused(folder):
     message = "made with a vocabulary of 306 entries, the model has 13,686; set vocab_size"
     with pytest.raises(ValueError, match=message):

@@ -2,9 +2,12 @@
 
 import dataclasses
 import json
-from typing import Any, Final
+import operator
+from collections.abc import Mapping
+from typing import Any, Final, get_origin
 
 from tfrecords_schema.features import SCHEMA_VERSION
+from tfrecords_schema.json_object import parse_object
 
 FILE_NAME: Final = "dataset_info.json"
 
@@ -48,25 +51,40 @@ class DatasetInfo:
         )
 
     @classmethod
-    def from_json(cls, text: str, name: str = FILE_NAME) -> "DatasetInfo":
+    def from_json(cls, text: str | bytes, name: str = FILE_NAME) -> "DatasetInfo":
         """Reads what `to_json` wrote.
 
         Raises:
-          ValueError: not JSON, a field is missing or unknown, or another schema version.
+          ValueError: not JSON, a field is missing, unknown or of another type, or another schema
+            version.
         """
         try:
-            fields = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{name}: not JSON: {error}") from error
-        expected = {field.name for field in dataclasses.fields(cls)}
-        version = fields.get("schema_version") if isinstance(fields, dict) else None
+            fields = parse_object(text)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        expected: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(cls)}
+        version = fields.get("schema_version")
         if version is not None and version != SCHEMA_VERSION:
             raise ValueError(
-                f"{name}: schema version {version}, this program reads {SCHEMA_VERSION}; "
+                f"{name}: schema version {version!r}, this program reads {SCHEMA_VERSION}; "
                 "make the records again"
             )
-        if not isinstance(fields, dict) or set(fields) != expected:  # pyright: ignore[reportUnknownArgumentType]
+        if set(fields) != set(expected):
             raise ValueError(f"{name}: fields must be exactly {', '.join(sorted(expected))}")
-        caps = fields["max_predictions_per_seq"]
-        fields["max_predictions_per_seq"] = {int(length): cap for length, cap in caps.items()}
-        return cls(**fields)
+        for field, kind in expected.items():
+            if not isinstance(fields[field], get_origin(kind) or kind):
+                raise ValueError(f"{name}: {field} cannot be {fields[field]!r}")
+        return cls(**(fields | _read_counts(fields, name)))
+
+
+def _read_counts(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Returns the fields that are counts by lengths and by file names."""
+    try:
+        caps = {
+            int(length): operator.index(cap)
+            for length, cap in fields["max_predictions_per_seq"].items()
+        }
+        records = {file: operator.index(count) for file, count in fields["records"].items()}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: a count or length is none: {error}") from error
+    return {"max_predictions_per_seq": caps, "records": records}

@@ -52,7 +52,10 @@ def read_records(file: BinaryIO, name: str) -> Iterator[bytes]:
         length, length_crc = _HEADER.unpack(header)
         if _masked_crc(header[:8]) != length_crc:
             raise ValueError(f"{name}: damaged record length at byte {offset}")
-        rest = file.read(length + _CRC.size)
+        try:
+            rest = file.read(length + _CRC.size)
+        except (OverflowError, MemoryError):  # longer than any record
+            rest = b""
         if len(rest) < length + _CRC.size:
             raise ValueError(f"{name}: cut off inside the record at byte {offset}")
         record = rest[:length]

@@ -7,6 +7,7 @@ checkpoints/1-128-00001000/    stage 1 of sequence length 128, after 1,000 optim
 
 import dataclasses
 import json
+import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import google_crc32c
 import tensorflow as tf
 
+from tfrecords_schema.json_object import parse_object
 from trainer.files import read_file, write_file
 from trainer.new_folder import delete_folder, new_folder
 
@@ -43,6 +45,21 @@ class Position:
     data_position: int
     unlogged: Sequence[Sequence[float]] = ()
     held_out_loss: float | None = None
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "Position":
+        """Reads what `dataclasses.asdict` made of one.
+
+        Raises:
+          KeyError: a field is missing; TypeError, ValueError: one has no such value.
+        """
+        counts = ("stage", "max_seq_length", "step", "data_position")
+        loss = fields["held_out_loss"]
+        return cls(
+            **{name: operator.index(fields[name]) for name in counts},
+            unlogged=[[float(value) for value in values] for values in fields["unlogged"]],
+            held_out_loss=None if loss is None else float(loss),
+        )
 
     @property
     def name(self) -> str:
@@ -170,12 +187,12 @@ class CheckpointStore:
         losses: dict[int, tuple[float, str]] = {}
         for name in names:
             try:
-                position = _read_info(_join(self.folder, name))["position"]
+                position = _read_info(_join(self.folder, name)).checkpoint.position
             except _DamagedError:
                 continue
-            if position["held_out_loss"] is not None:
-                found = (position["held_out_loss"], name)
-                losses[position["stage"]] = min(losses.get(position["stage"], found), found)
+            if position.held_out_loss is not None:
+                found = (position.held_out_loss, name)
+                losses[position.stage] = min(losses.get(position.stage, found), found)
         return (name for _, name in losses.values())
 
 
@@ -183,37 +200,58 @@ class _DamagedError(Exception):
     """A checkpoint is not whole; the message says which, and what is wrong."""
 
 
+class _Info(NamedTuple):
+    """What checkpoint.json says: the checkpoint, and size and CRC of the other files by name."""
+
+    checkpoint: Checkpoint
+    files: dict[str, list[int]]
+
+
+def read_checkpoint(folder: str) -> Checkpoint:
+    """Reads checkpoint.json; whether the variables are whole is not looked at.
+
+    Raises:
+      ValueError: it is missing, damaged, or of a format that this program does not read.
+    """
+    try:
+        return _read_info(folder).checkpoint
+    except _DamagedError as error:
+        raise ValueError(str(error)) from error
+
+
 def _open(folder: str) -> Checkpoint:
-    info = _read_info(folder)
-    _verify(folder, info["files"])
-    return Checkpoint(folder, Position(**info["position"]), info["identity"])
+    checkpoint, files = _read_info(folder)
+    _verify(folder, files)
+    return checkpoint
 
 
-def _read_info(folder: str) -> dict[str, Any]:
+def _read_info(folder: str) -> _Info:
     path = _join(folder, _INFO)
     try:
-        info = json.loads(read_file(path))
+        info = parse_object(read_file(path))
+        version = info["format_version"]
+        if version == FORMAT_VERSION:
+            position, identity = Position.from_json(info["position"]), {**info["identity"]}
+            files = {name: [*map(operator.index, sizes)] for name, sizes in info["files"].items()}
+            return _Info(Checkpoint(folder, position, identity), files)
     except FileNotFoundError as error:
         raise _DamagedError(f"{folder}: {_INFO} is missing") from error
-    except ValueError as error:  # no JSON, or no UTF-8
+    except KeyError as error:
+        raise _DamagedError(f"{folder}: {_INFO} is damaged (no {error.args[0]})") from error
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise _DamagedError(f"{folder}: {_INFO} is damaged ({error})") from error
-    version = info.get("format_version") if isinstance(info, dict) else None
-    if version is None:
-        raise _DamagedError(f"{folder}: {_INFO} is damaged (no format_version)")
-    if version != FORMAT_VERSION:
-        raise ValueError(
-            f"{path}: format version {version}, this program reads {FORMAT_VERSION}; "
-            "go on with the version that wrote it, or start afresh with --overwrite"
-        )
-    return info
+    raise ValueError(
+        f"{path}: format version {version!r}, this program reads {FORMAT_VERSION}; use the "
+        "version that wrote it, or train afresh with --overwrite"
+    )
 
 
-def _verify(folder: str, files: Mapping[str, Sequence[int]]) -> None:
+def _verify(folder: str, files: Mapping[str, list[int]]) -> None:
+    present = _list(folder)
     for name, measured in sorted(files.items()):
-        path = _join(folder, name)
-        if not tf.io.gfile.exists(path):
+        if name not in present:
             raise _DamagedError(f"{folder}: {name} is missing")
-        if _measure(path) != list(measured):
+        if _measure(_join(folder, name)) != measured:
             raise _DamagedError(f"{folder}: {name} is damaged")
 
 

@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
+from tfrecords_schema.json_object import parse_object
+
 MASKINGS: Final = ("static", "dynamic")
 OPTIMIZERS: Final = ("lamb", "adamw")
 PRECISIONS: Final = ("auto", "float32", "bfloat16")
@@ -314,7 +316,7 @@ def read_config(text: str, name: str) -> TrainingConfig:
       ValueError: not JSON, or fields that are unknown, missing or wrong.
     """
     try:
-        fields = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{name}: not JSON: {error}") from error
+        fields = parse_object(text)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     return TrainingConfig.from_json(fields, name)

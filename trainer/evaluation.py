@@ -88,13 +88,13 @@ def evaluate(
 def _read_info(folder: str) -> DatasetInfo:
     path = f"{folder}/{FILE_NAME}"
     try:
-        text = read_file(path).decode()
+        content = read_file(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{path}: missing; give the folder tfrecords/ of the pipeline's output, in which whole "
             "words and corpora can be told"
         ) from error
-    return DatasetInfo.from_json(text, path)
+    return DatasetInfo.from_json(content, path)
 
 
 def _open(folder: str, info: DatasetInfo, length: int, split: str) -> Dataset:

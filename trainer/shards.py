@@ -131,7 +131,7 @@ def _open_ours(
     folder: str, names: set[str], max_seq_length: int, vocab_size: int, held_out_split: str
 ) -> Dataset:
     info_path = f"{folder}/{dataset_info.FILE_NAME}"
-    info = DatasetInfo.from_json(_read(info_path).decode(), info_path)
+    info = DatasetInfo.from_json(_read(info_path), info_path)
     lengths = sorted(info.max_predictions_per_seq)
     if max_seq_length not in lengths:
         raise ValueError(
@@ -155,7 +155,7 @@ def _open_ours(
         folder=folder,
         max_seq_length=max_seq_length,
         max_predictions_per_seq=info.max_predictions_per_seq[max_seq_length],
-        masked_lm_prob=info.config["masked_lm_prob"],
+        masked_lm_prob=info.config.get("masked_lm_prob", 0),
         copies=tuple(tuple(copies[copy]) for copy in sorted(copies)),
         held_out={corpus: tuple(held_out[corpus]) for corpus in sorted(held_out)},
         has_word_starts=True,

@@ -6,7 +6,6 @@ Three kinds of folders hold a model:
   checkpoint.json, variables.*            one checkpoint of it; vocab.txt lies two levels above
 """
 
-import json
 import os
 import sys
 from collections.abc import Iterable
@@ -17,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from trainer.checkpoints import FORMAT_VERSION, Checkpoint, CheckpointStore, Position
+from tfrecords_schema.json_object import parse_object
+from trainer.checkpoints import Checkpoint, CheckpointStore, read_checkpoint
 from trainer.config import ModelConfig
 from trainer.files import read_file
 from trainer.model import MaskedLanguageModel, build_model
@@ -61,7 +61,7 @@ def load_model(folder: str) -> TrainedModel:
         run = os.path.dirname(
             os.path.dirname(folder if "://" in folder else os.path.abspath(folder))
         )
-        return _load_checkpoint(_read_checkpoint(folder), f"{run}/{VOCAB_FILE}")
+        return _load_checkpoint(read_checkpoint(folder), f"{run}/{VOCAB_FILE}")
     if tf.io.gfile.isdir(f"{folder}/{CHECKPOINTS_FOLDER}"):
         store = CheckpointStore(f"{folder}/{CHECKPOINTS_FOLDER}", kept=1, warn=_warn)
         if newest := store.find_newest():
@@ -155,7 +155,7 @@ def _load_released(folder: str) -> TrainedModel:
 
 def _load_checkpoint(checkpoint: Checkpoint, vocab: str) -> TrainedModel:
     name = f"{checkpoint.folder}/{_CHECKPOINT_FILE}"
-    config = ModelConfig.from_json(checkpoint.identity["model"], name)
+    config = ModelConfig.from_json(checkpoint.identity.get("model"), name)
     tokens = _read_vocab(vocab, config)
     model = build_model(config, seed=0)
     try:
@@ -163,17 +163,6 @@ def _load_checkpoint(checkpoint: Checkpoint, vocab: str) -> TrainedModel:
     except tf.errors.OpError as error:
         raise ValueError(f"{checkpoint.folder}: is damaged ({error.message})") from error
     return TrainedModel(config, model, tokens)
-
-
-def _read_checkpoint(folder: str) -> Checkpoint:
-    path = f"{folder}/{_CHECKPOINT_FILE}"
-    info = _read_json(path)
-    if info.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
-            f"{path}: format version {info.get('format_version')}, this program reads "
-            f"{FORMAT_VERSION}; export with the version that wrote it"
-        )
-    return Checkpoint(folder, Position(**info["position"]), info["identity"])
 
 
 def _read_vocab(path: str, config: ModelConfig) -> tuple[str, ...]:
@@ -186,11 +175,11 @@ def _read_vocab(path: str, config: ModelConfig) -> tuple[str, ...]:
     return tuple(parse_vocab(content, path, config.vocab_size))
 
 
-def _read_json(path: str) -> Any:
+def _read_json(path: str) -> dict[str, Any]:
     try:
-        return json.loads(read_file(path))
+        return parse_object(read_file(path))
     except ValueError as error:
-        raise ValueError(f"{path}: is no JSON, or damaged ({error})") from error
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _warn(text: str) -> None:

@@ -1,9 +1,9 @@
 """Pure: what became of characters and documents, as the report and inspection know it."""
 
+import operator
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import reduce
-from operator import add
 from typing import Any, Final, NamedTuple
 
 from pipeline import ledger
@@ -98,7 +98,7 @@ class EditSample(NamedTuple):
 
     doc_id: str
     before: str
-    spans: list[tuple[int, int, str]]
+    spans: Sequence[tuple[int, int, str]]
 
 
 class RejectedSample(NamedTuple):
@@ -131,14 +131,18 @@ class Samples(NamedTuple):
 
 
 def parse_account(corpus: str, split: str, figures: dict[str, Any]) -> Account:
-    """Reads the figures of one corpus and split of ledger.json; what is not there is 0."""
-    lengths: list[int] = figures.get("lengths", [])
+    """Reads the figures of one corpus and split of ledger.json; what is not there is 0.
+
+    Raises:
+      TypeError: a figure is none; likewise AttributeError.
+    """
 
     def number(name: str) -> int:
-        return figures.get(name, 0)
+        return operator.index(figures.get(name, 0))
 
     def counts(name: str) -> Counts:
-        return Counter(figures.get(name, {}))
+        found: dict[str, int] = figures.get(name, {})
+        return Counter({item: operator.index(count) for item, count in found.items()})
 
     return Account(
         corpus,
@@ -148,7 +152,13 @@ def parse_account(corpus: str, split: str, figures: dict[str, Any]) -> Account:
         *(number("white_space"), number("dropped_by_tokenizer"), number("unknown")),
         number("tokens"),
         *(counts("edits"), counts("documents"), counts("unreadable_bytes")),
-        Counter({power: count for power, count in enumerate(lengths) if count}),
+        Counter(
+            {
+                power: operator.index(count)
+                for power, count in enumerate(figures.get("lengths", []))
+                if count
+            }
+        ),
     )
 
 
@@ -156,7 +166,7 @@ def add_up(accounts: Iterable[Account], corpus: str = "all") -> Account:
     """Returns the sum of accounts under one name."""
     empty, summed = parse_account(corpus, "", {}), list(accounts)
     sums: dict[str, Any] = {
-        field: reduce(add, (getattr(of, field) for of in summed), getattr(empty, field))
+        field: reduce(operator.add, (getattr(of, field) for of in summed), getattr(empty, field))
         for field in Account._fields[2:]
     }
     return empty._replace(**sums)

@@ -8,13 +8,13 @@ tfrecords/vocab.txt           its vocabulary                     Vocabulary, if 
 run.json                      versions, what was learned
 """
 
-import json
 from typing import Any, NamedTuple
 
 from pipeline import files, ledger, samples
 from pipeline.errors import RunError, UsageError
 from pipeline.layout import Layout
 from pipeline.manifest import Manifest, parse_manifest
+from pipeline.records import check_types
 from pipeline.report.accounts import (
     Account,
     EditSample,
@@ -22,7 +22,9 @@ from pipeline.report.accounts import (
     Samples,
     parse_account,
 )
+from pipeline.rules import Span
 from tfrecords_schema.dataset_info import DatasetInfo
+from tfrecords_schema.json_object import parse_object
 from vocab.selection import Border
 from vocab.vocab_file import parse_vocab
 
@@ -73,11 +75,11 @@ def read_facts(layout: Layout) -> Facts:
     """
     accounts, not_read = read_accounts(layout)
     manifest = _read_bytes(layout.manifest, layout)
-    run = _read_json(layout.run, layout)
+    versions, made_with = _read_run(layout)
     info = vocabulary = None
     if files.exists(layout.dataset_info):
         info = _read_info(layout.dataset_info)
-        vocabulary = _read_vocabulary(layout, run.get("made_with", {}).get("vocab", {}))
+        vocabulary = _read_vocabulary(layout, made_with)
     return Facts(
         accounts,
         not_read,
@@ -86,7 +88,7 @@ def read_facts(layout: Layout) -> Facts:
         files.sha256_of(manifest),
         info,
         vocabulary,
-        {"python": run.get("python", "unknown"), **run.get("versions", {})},
+        versions,
     )
 
 
@@ -130,17 +132,24 @@ def read_samples(layout: Layout) -> Samples:
     try:
         edits = {
             rule: [
-                EditSample(row["doc_id"], row["before"], [tuple(span) for span in row["spans"]])
+                check_types(
+                    EditSample(
+                        *(row["doc_id"], row["before"]),
+                        [check_types(Span(*span)) for span in row["spans"]],
+                    )
+                )
                 for row in rows
             ]
             for rule, rows in fields["edits"].items()
         }
         rejected = {
             reason: [
-                RejectedSample(
-                    row["doc_id"],
-                    row["text"] or "",
-                    *(row["chars"] or 0, row.get("duplicate_of"), row.get("similarity")),
+                check_types(
+                    RejectedSample(
+                        row["doc_id"],
+                        row["text"] or "",
+                        *(row["chars"] or 0, row.get("duplicate_of"), row.get("similarity")),
+                    )
                 )
                 for row in rows
             ]
@@ -156,7 +165,7 @@ def _read_versioned(path: str, readable: int, layout: Layout) -> dict[str, Any]:
     version = fields.get("format_version")
     if version != readable:
         raise RunError(
-            f"{path}: format {version}, this program reads {readable}; "
+            f"{path}: format {version!r}, this program reads {readable}; "
             "make the outputs again with --overwrite"
         )
     return fields
@@ -164,19 +173,26 @@ def _read_versioned(path: str, readable: int, layout: Layout) -> dict[str, Any]:
 
 def _read_json(path: str, layout: Layout) -> dict[str, Any]:
     try:
-        fields = json.loads(_read_bytes(path, layout))
+        return parse_object(_read_bytes(path, layout))
     except ValueError as error:
         raise _damaged(path, str(error)) from error
-    if not isinstance(fields, dict):
-        raise _damaged(path, "no JSON object")
-    return fields
 
 
 def _read_info(path: str) -> DatasetInfo:
     try:
-        return DatasetInfo.from_json(files.read_bytes(path).decode(), path)
+        return DatasetInfo.from_json(files.read_bytes(path), path)
     except ValueError as error:
         raise RunError(f"{error}; make the shards again with --overwrite") from error
+
+
+def _read_run(layout: Layout) -> tuple[dict[str, str], dict[str, Any]]:
+    """Returns versions, and what the vocabulary was made with."""
+    run = _read_json(layout.run, layout)
+    try:
+        versions = {"python": run.get("python", "unknown"), **run.get("versions", {})}
+        return versions, {**run.get("made_with", {}).get("vocab", {})}
+    except (TypeError, AttributeError) as error:
+        raise _damaged(layout.run, repr(error)) from error
 
 
 def _read_vocabulary(layout: Layout, made_with: dict[str, Any]) -> Vocabulary:
@@ -184,7 +200,10 @@ def _read_vocabulary(layout: Layout, made_with: dict[str, Any]) -> Vocabulary:
         tokens = parse_vocab(_read_bytes(layout.shard_vocab, layout), layout.shard_vocab)
     except ValueError as error:
         raise RunError(f"{error}; make the shards again with --overwrite") from error
-    borders = [Border(*fields) for fields in made_with.get("borders", [])]
+    try:
+        borders = [check_types(Border(*fields)) for fields in made_with.get("borders", [])]
+    except TypeError as error:
+        raise _damaged(layout.run, repr(error)) from error
     return Vocabulary(tokens, made_with.get("learned_from") is not None, borders)
 
 

@@ -15,8 +15,7 @@ import orjson
 import zstandard
 
 from pipeline import files
-from pipeline.blocks import read_block, read_rows
-from pipeline.errors import RunError
+from pipeline.blocks import DAMAGE, damaged, read_block, read_rows
 from pipeline.layout import Layout
 from pipeline.manifest import Manifest
 from pipeline.records import Block, Document, Rejected
@@ -139,9 +138,9 @@ def _read_first_row(path: str, offset: int) -> dict[str, Any] | None:
             file.seek(offset)
             reader = zstandard.ZstdDecompressor().stream_reader(file, read_size=_READ_BYTES)
             line = io.BufferedReader(cast("Any", reader), _READ_BYTES).readline()
-    except zstandard.ZstdError as error:
-        raise RunError(f"{path}: is damaged ({error}); start afresh with --overwrite") from error
-    return orjson.loads(line) if line else None
+            return orjson.loads(line) if line else None
+    except DAMAGE as error:
+        raise damaged(path, error) from error
 
 
 def _place_of(row: dict[str, Any] | None) -> Place:

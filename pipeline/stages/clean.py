@@ -263,11 +263,7 @@ class _UnitCleaning:
     def _note_signatures(
         self, numbers: Sequence[int], contents: Sequence[bytes], texts: Sequence[str]
     ) -> None:
-        long = [
-            place
-            for place, text in enumerate(texts)
-            if near_duplicates.MIN_CHARS <= len(text) <= near_duplicates.MAX_CHARS
-        ]
+        long = [place for place, text in enumerate(texts) if near_duplicates.can_be_compared(text)]
         if long:
             keys = near_duplicates.band_keys([texts[place] for place in long])
             of_long = [contents[place] for place in long], [numbers[place] for place in long]
