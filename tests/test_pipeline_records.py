@@ -20,7 +20,7 @@ class Row(NamedTuple):
         Row([], None, True),
         Row(["a"], 0.5, False),
         Block(0, 1, 2, "plain", "train", 3, 4),
-        Rejected("plain/train/a:0", "plain", "train", "", "clean", "too_short", None),
+        Rejected("plain/train/a:0", "plain", "train", "", "clean", "too_short", ""),
         Manifest({}, 1, Counter(), [], []),
     ],
 )
