@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CORPUS ?= tests/data/nlp_chinese_corpus
 OUTPUT ?= demo
+SECONDS ?= 900
 
-.PHONY: help setup demo test test-fast test-packaging test-flink lint bench proof clean
+.PHONY: help setup demo test test-fast coverage fuzz test-packaging test-flink lint bench proof clean
 
 help:
 	@echo "make demo [CORPUS=dir] [OUTPUT=dir]  run the whole pipeline, train a little, say where to look"
 	@echo "make test         lint, type check and all tests"
 	@echo "make test-fast    lint and the tests that start neither Beam nor TensorFlow, nor take long"
+	@echo "make coverage     the same tests; fails below 95 % of lines and branches of the pure modules"
+	@echo "make fuzz [SECONDS=900]  random and damaged input for all that reads files and texts"
 	@echo "make test-packaging  a worker that has nothing but what --setup_file brings runs all stages"
 	@echo "make test-flink   the same bytes on a Flink cluster; needs Java 17 and Maven"
 	@echo "make bench [CORPUS=dir] [VOCAB=file]  measure everything, write benchmarks/results.json, .png"
@@ -48,6 +51,13 @@ test: lint
 test-fast: lint
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
+coverage: $(INSTALLED)
+	$(BIN)/coverage run -m pytest -m "not slow" -q
+	$(BIN)/coverage report
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.fuzzing --seconds=$(SECONDS)
+
 # Both start and stop all that they need; what they fetch stays in build/clusters.
 test-packaging: $(INSTALLED)
 	$(BIN)/python -m tests.clusters.bare_worker
@@ -70,4 +80,4 @@ lint: $(INSTALLED)
 	$(BIN)/pyright
 
 clean:
-	rm -rf $(VENV) build demo *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build demo *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage

@@ -28,6 +28,7 @@ TRAIN = [
 SCRIPT = ["opencc>=1.1.9,<2"]
 GCP = ["apache-beam[gcp]>=2.70,<3"]
 DEV = [
+    "coverage>=7.6,<8",
     "gcp-storage-emulator>=2026.7,<2027",
     "hypothesis>=6.100,<7",
     "ipykernel>=6.29,<8",

@@ -112,6 +112,10 @@ def read_pieces(input_file: InputFile) -> Generator[bytes]:
                     fault = f"grows over {MAX_EXPANSION} times its size, as a bomb does"
                     raise BrokenFileError(place, fault, position, "unpack it by hand")
                 yield piece
+        # zipfile itself takes a member that claims no packed bytes and their checksum for whole.
+        if input_file.compression == "zip" and position != input_file.size_bytes:
+            fault = f"ends here and should have {input_file.size_bytes:,} bytes"
+            raise BrokenFileError(place, fault, position, "download it again")
     except _BROKEN as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's fault, not the file's

@@ -56,6 +56,12 @@ def lie_elsewhere(packed):
     return packed[:at] + bytes(4) + packed[at + 4 :]
 
 
+def empty_out(packed):
+    """Lets the central header of the only member say that it is packed into no bytes."""
+    at = packed.index(b"PK\x01\x02") + 16
+    return packed[:at] + bytes(8) + packed[at + 8 :]
+
+
 def plain_input(path, size_bytes):
     return InputFile("plain", TRAIN, "a.json", str(path), "", "", size_bytes)
 
@@ -123,6 +129,13 @@ broken_files = pytest.mark.parametrize(
             r"0: cannot be unpacked \(.*(?:differ|[Oo]verlap).*\)",
             "download it again",
             id="overlapping members",
+        ),
+        pytest.param(
+            "a.zip",
+            empty_out(zip_of({"news2016zh_train.json": LONG})),
+            rf"0: ends here and should have {len(LONG):,} bytes",
+            "download it again",
+            id="no packed bytes",
         ),
         pytest.param(
             "a.zip",

@@ -414,6 +414,12 @@ def test_encode_with_offsets_parts_of_a_syllable_share_its_place(hangul_tokenize
     assert offsets.tolist() == [[0, 1], [1, 2], [1, 2], [1, 2], [3, 4], [3, 4]]
 
 
+def test_encode_with_offsets_mark_that_goes_behind_a_later_one_has_its_place():
+    tokenizer = Tokenizer([*SPECIAL_TOKENS, "\U0001d165", "##\u302e"])
+    ids, offsets = tokenizer.encode_with_offsets("\u302e\U0001d165")
+    assert (ids, offsets.tolist()) == ([106, 107], [[1, 2], [1, 2]])
+
+
 def test_encode_with_offsets_cased_gives_accents_their_own_place(cased_tokenizer):
     _, offsets = cased_tokenizer.encode_with_offsets("e\u0301\u200b A")
     assert offsets.tolist() == [[0, 1], [1, 3], [4, 5]]

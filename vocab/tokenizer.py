@@ -119,7 +119,9 @@ class Tokenizer:
           its last, shape [T, 2], so that `text[start:end]` is what became the token. A token
           reaches to the next one or to white space: accents and invisible characters that are
           dropped belong to the token they follow; behind white space, to none. The parts of a
-          Hangul syllable all have the place of the syllable in which they begin.
+          Hangul syllable all have the place of the syllable in which they begin. A mark that
+          canonical order puts behind a later one has that one's place, and its own is in no token:
+          Hangul tone marks before musical ones.
         """
         tokens = self.tokenize(text, np.array([len(text)]))
         starts = tokens.positions

@@ -6,6 +6,7 @@ Prints how many examples each target was given, and the smallest that breaks it;
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None, targets: Sequence[Target] = TARGETS)
     if unknown := set(arguments.names) - set(names):
         parser.error(f"no target {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     chosen = [target for target in targets if target.name in (arguments.names or names)]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its notices would stand between the lines
     faults = 0
     for target in chosen:
         found = search(target, arguments.seconds / len(chosen), arguments.seed)

@@ -45,14 +45,14 @@ class Found(NamedTuple):
 
 
 def search(target: Target, seconds: float, seed: int, at_once: int = _EXAMPLES_AT_ONCE) -> Found:
-    """Tries examples until the time is up or one breaks the target."""
+    """Tries examples, at least one, until the time is up or one breaks the target."""
     began = time.monotonic()
     ends = began + seconds
     examples = 0
 
     def check(arguments: tuple[Any, ...]) -> None:
         nonlocal examples, ends
-        if time.monotonic() >= ends:
+        if examples and time.monotonic() >= ends:
             return
         examples += 1
         try:

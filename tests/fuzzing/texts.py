@@ -2,6 +2,7 @@
 
 import itertools
 import time
+import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -233,9 +234,16 @@ def check_offsets(text: str, cased: bool) -> None:
     for start, end in offsets.tolist():
         covered[start:end] = True
     fates = tokenizer.tokenize(text, np.array([len(text)])).fates
-    assert fates.in_tokens <= covered.sum() <= fates.in_tokens + fates.dropped
+    assert covered.sum() <= fates.in_tokens + fates.dropped
+    # A mark that goes behind a later one has the place of that one.
+    assert covered.sum() >= fates.in_tokens or _changes_order(text)
     decoded = tokenizer.decode(ids)
     assert UNK_ID in ids or tokenizer.encode(decoded) == ids
+
+
+def _changes_order(text: str) -> bool:
+    parts = "".join(unicodedata.normalize("NFD", char) for char in text.lower())
+    return parts != unicodedata.normalize("NFD", parts)
 
 
 letters = st.text("ab中が1，é\u0301Σ", min_size=1, max_size=4)
