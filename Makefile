@@ -46,10 +46,10 @@ demo: $(INSTALLED)
 	@echo; echo 'Checkpoints, train.csv and TensorBoard: $(OUTPUT)/model'
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: lint
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 coverage: $(INSTALLED)
 	$(BIN)/coverage run -m pytest -m "not slow" -q
