@@ -29,7 +29,7 @@ BIAS_OF_UNK = 3.0
 @pytest.fixture(scope="module")
 def trained():
     """A small model, its weights random and larger than fresh ones, that likes [UNK]."""
-    config = dataclasses.replace(WHOLE_VOCAB, vocab_size=len(TOKENS))
+    config = dataclasses.replace(WHOLE_VOCAB, vocab_size=len(TOKENS), num_hidden_layers=2)
     model = build_model(config, seed=0)
     rng = np.random.default_rng(0)
     for weight in model.full.weights:

@@ -235,7 +235,7 @@ def run(tmp_path):
     for part, text in enumerate(["中国 ok，", "Ab" * 101]):
         with (tmp_path / f"part-{part:05}-of-00002.jsonl.zst").open("wb") as file:
             writer = FrameWriter(file, 1 << 20)
-            writer.write_line(encode_document(f"{part}", "wiki2019zh", "train", "1", text))
+            writer.write_lines([encode_document(f"{part}", "wiki2019zh", "train", "1", text)])
             writer.close()
     (tmp_path / "vocab.txt").write_bytes(format_vocab(TOKENS))
     return str(tmp_path), str(tmp_path / "vocab.txt")
