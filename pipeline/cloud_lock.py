@@ -17,7 +17,8 @@ from typing import Final
 from google.api_core.exceptions import NotFound, PreconditionFailed
 
 from pipeline import cloud
-from pipeline.errors import RunError, UsageError
+from pipeline.errors import RunError
+from pipeline.locking import another_run
 
 RENEWAL_SECONDS: Final = 15.0
 WATCH_SECONDS: Final = 60.0
@@ -38,7 +39,7 @@ def leased(folder: str, announce: Callable[[str], None]) -> Generator[None]:
       UsageError: another run is at it.
       RunError: another run took over meanwhile, since this one could not renew its lock.
     """
-    lock = _Lock(f"{folder}/run.lock")
+    lock = _Lock(folder)
     lock.acquire(announce)
     ended = threading.Event()
     renewal = threading.Thread(target=lock.keep_renewed, args=(ended,), daemon=True)
@@ -59,8 +60,9 @@ def leased(folder: str, announce: Callable[[str], None]) -> Generator[None]:
 class _Lock:
     """The object, and the generation of it that is ours."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self.path = f"{folder}/run.lock"
         self.is_lost = False
         self._ours = uuid.uuid4().hex  # tells our writing, of which no answer came, from others'
         self._generation = 0
@@ -74,15 +76,9 @@ class _Lock:
         while time.monotonic() < until:
             time.sleep(_LOOK_SECONDS)
             if self._find_generation() != seen:
-                self._refuse()
+                raise another_run(self._folder)
         if not self._write(seen):
-            self._refuse()
-
-    def _refuse(self) -> None:
-        raise UsageError(
-            f"another run is writing to {self.path.rpartition('/')[0]}; wait for its end, or "
-            "choose another --output_dir"
-        )
+            raise another_run(self._folder)
 
     def keep_renewed(self, ended: threading.Event) -> None:
         """Renews until it has ended, or the lock is another's; a server that fails is no reason."""

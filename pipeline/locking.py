@@ -55,11 +55,15 @@ def _lock(descriptor: int, path: str) -> None:
         lock(descriptor)
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise UsageError(
-                f"another run is writing to {path}; wait for its end, or choose another "
-                "--output_dir"
-            ) from error
+            raise another_run(path) from error
         # Some network file systems know no such locks.
+
+
+def another_run(folder: str) -> UsageError:
+    """Returns what to raise where another run is at it."""
+    return UsageError(
+        f"another run is writing to {folder}; wait for its end, or choose another --output_dir"
+    )
 
 
 def _find_lock() -> Callable[[int], None] | None:

@@ -16,7 +16,7 @@ import google_crc32c
 import tensorflow as tf
 
 from tfrecords_schema.json_object import parse_object
-from trainer.files import read_file, write_file
+from trainer.files import read_file, write_in_new_folder
 from trainer.new_folder import delete_folder, new_folder
 
 FORMAT_VERSION: Final = 1
@@ -132,7 +132,7 @@ class CheckpointStore:
                 "files": {name: _measure(_join(unfinished, name)) for name in _list(unfinished)},
             }
             text = json.dumps(info, indent=1, sort_keys=True) + "\n"
-            write_file(_join(unfinished, _INFO), text.encode())
+            write_in_new_folder(_join(unfinished, _INFO), text.encode())
         self._delete_old()
         return Checkpoint(final, position, dict(identity))
 

@@ -27,12 +27,22 @@ def write_file(path: str, content: bytes) -> None:
     unfinished = f"{path}.unfinished"
     if "://" not in path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(unfinished).write_bytes(content)
+        write_in_new_folder(unfinished, content)
         os.replace(unfinished, path)
         return
     import tensorflow as tf
 
     tf.io.gfile.makedirs(os.path.dirname(path))
-    with tf.io.gfile.GFile(unfinished, "wb") as file:
-        file.write(content)
+    write_in_new_folder(unfinished, content)
     tf.io.gfile.rename(unfinished, path, overwrite=True)
+
+
+def write_in_new_folder(path: str, content: bytes) -> None:
+    """Writes a file at once: of a folder that is itself renamed when all of it is there."""
+    if "://" not in path:
+        Path(path).write_bytes(content)
+        return
+    import tensorflow as tf
+
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(content)

@@ -14,7 +14,7 @@ from safetensors.numpy import save
 
 from tfrecords_schema.features import SEQ_LENGTHS
 from trainer.config import ModelConfig
-from trainer.files import write_file
+from trainer.files import write_in_new_folder
 from trainer.initialization import weight_names
 from trainer.new_folder import new_folder
 from trainer.released import format_json
@@ -64,7 +64,7 @@ def export_huggingface(trained: TrainedModel, folder: str, *, cased: bool = Fals
     }
     with new_folder(folder) as unfinished:
         for name, content in files.items():
-            write_file(f"{unfinished}/{name}", content)
+            write_in_new_folder(f"{unfinished}/{name}", content)
 
 
 def describe_model(config: ModelConfig) -> dict[str, Any]:

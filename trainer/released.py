@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from trainer.checkpoints import BEFORE_TRAINING, CheckpointStore
-from trainer.files import write_file
+from trainer.files import write_in_new_folder
 from trainer.identity import identify_imported
 from trainer.initialization import weight_names
 from trainer.new_folder import new_folder
@@ -39,8 +39,8 @@ def export_released(trained: TrainedModel, folder: str) -> None:
             path = os.path.join(local, WEIGHTS_FILE)
             trained.model.full.save_weights(path)
             tf.io.gfile.copy(path, f"{unfinished}/{WEIGHTS_FILE}")
-        write_file(f"{unfinished}/{CONFIG_FILE}", format_json(trained.config.to_json()))
-        write_file(f"{unfinished}/{VOCAB_FILE}", format_vocab(trained.tokens))
+        write_in_new_folder(f"{unfinished}/{CONFIG_FILE}", format_json(trained.config.to_json()))
+        write_in_new_folder(f"{unfinished}/{VOCAB_FILE}", format_vocab(trained.tokens))
 
 
 def import_released(folder: str, output: str) -> None:
@@ -63,7 +63,7 @@ def import_released(folder: str, output: str) -> None:
         identity = identify_imported(trained.config, digest_weights(trained))
         store = CheckpointStore(f"{unfinished}/{CHECKPOINTS_FOLDER}", kept=1, warn=print)
         store.save(BEFORE_TRAINING, identity, model=trained.model.full)
-        write_file(f"{unfinished}/{VOCAB_FILE}", format_vocab(trained.tokens))
+        write_in_new_folder(f"{unfinished}/{VOCAB_FILE}", format_vocab(trained.tokens))
 
 
 def digest_weights(trained: TrainedModel) -> str:
