@@ -29,6 +29,7 @@ from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud.storage.blob import Blob
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
+from requests import Response
 from requests.exceptions import RequestException
 
 from pipeline.errors import RunError, UsageError
@@ -195,7 +196,16 @@ def client() -> Any:
                 "no credentials of Google Cloud were found; run `gcloud auth application-default "
                 "login`, or name the key of a service account in GOOGLE_APPLICATION_CREDENTIALS"
             ) from error
-    return gcsio.create_storage_client(PipelineOptions(), use_credentials=not is_emulated)
+    client = gcsio.create_storage_client(PipelineOptions(), use_credentials=not is_emulated)
+    session = client._http  # pyright: ignore[reportPrivateUsage]  # no other way to it
+    session.hooks["response"].append(_read_refusal)
+    return client
+
+
+def _read_refusal(response: Response, **_options: Any) -> None:
+    """Reads what a download is refused with; unread it would keep its connection."""
+    if not response.ok:
+        _ = response.content
 
 
 @contextmanager

@@ -1,9 +1,11 @@
+import gc
 import io
 import os
 import random
 import re
 import subprocess
 import sys
+import warnings
 import zipfile
 from contextlib import redirect_stderr
 
@@ -18,11 +20,7 @@ from pipeline.run import run
 from tests import cloud_storage
 from tests.cloud_storage import Emulator
 
-pytestmark = [
-    pytest.mark.slow,
-    # Google's client leaves the connection of a refused download to the garbage collector.
-    pytest.mark.filterwarnings("ignore:.*socket:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.slow
 
 DOCUMENTS = DocumentsConfig(unit_bytes=20_000, block_text_bytes=4_000)
 INSTANCES = InstancesConfig(shard_text_bytes=40_000)
@@ -164,6 +162,17 @@ def test_requests_are_repeated_until_they_are_answered(emulator, status):
     assert files.list_files("gs://bucket") == []
     answered = [n for n in range(1, len(emulator.requests) + 1) if n % 2]
     assert len(emulator.requests) - len(answered) >= 4
+
+
+def test_refused_download_leaves_no_connection_open(emulator):
+    files.write_bytes("gs://bucket/a", b"content")
+    gc.collect()
+    emulator.refuse_every = 2
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        assert [files.read_bytes("gs://bucket/a") for _ in range(4)] == [b"content"] * 4
+        gc.collect()
+    assert not found
 
 
 @pytest.fixture
