@@ -1,5 +1,6 @@
 """Corpora for tests: the bundled one, and small ones written on the spot."""
 
+import gc
 import gzip
 import json
 import shutil
@@ -49,6 +50,13 @@ def no_open_bar():
     """Closes the progress bar that a stage run by itself leaves open."""
     yield
     progress.stop()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left_open():
+    """Lets a file or connection that was never closed fail where it was opened, not at random."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
