@@ -33,6 +33,7 @@ def make_dataset(*records, has_word_starts=True):
         copies=tuple((Shard(f"data/{n}", n),) for n in records),
         held_out={},
         has_word_starts=has_word_starts,
+        cased=False,
     )
 
 

@@ -18,6 +18,7 @@ DATASET = Dataset(
     copies=((Shard("data/128/a", 5), Shard("data/128/b", 6)),),
     held_out={},
     has_word_starts=True,
+    cased=False,
 )
 
 
@@ -79,7 +80,7 @@ def test_other_data_is_refused(changes):
         refuse_other_run(identify(CONFIG, {1: DATASET}), identify(CONFIG, {1: other}), "x")
 
 
-IMPORTED = identify_imported(MODELS["tiny"], "of weights")
+IMPORTED = identify_imported(MODELS["tiny"], False, "of weights")
 
 
 @pytest.mark.parametrize("changes", [{}, {"seed": 1, "masking": "dynamic"}])
@@ -96,6 +97,15 @@ def test_imported_weights_of_another_model_are_refused_without_offering_to_delet
     assert "--overwrite" not in str(raised.value)
 
 
+def test_imported_weights_of_other_case_are_refused():
+    message = "^x holds imported weights of another model: cased was false, is true. .* --cased"
+    cased = {1: DATASET._replace(cased=True)}
+    with pytest.raises(ValueError, match=message):
+        refuse_other_run(IMPORTED, identify(CONFIG, cased, "of weights"), "x")
+    saved = identify_imported(MODELS["tiny"], True, "of weights")
+    refuse_other_run(saved, identify(CONFIG, cased, "of weights"), "x")
+
+
 def test_run_that_began_with_imported_weights_is_not_one_that_did_not():
     begun, fresh = (identify(CONFIG, {1: DATASET}, imported) for imported in ("a", None))
     refuse_other_run(begun, begun, "x")
@@ -109,6 +119,15 @@ def test_checkpoint_of_before_runs_could_be_imported_is_still_that_of_a_fresh_ru
     saved = identify(CONFIG, {1: DATASET})
     del saved["initial"]
     refuse_other_run(saved, identify(CONFIG, {1: DATASET}), "x")
+
+
+def test_checkpoint_of_before_case_was_noted_is_of_uncased_data():
+    saved = identify(CONFIG, {1: DATASET})
+    del saved["cased"]
+    refuse_other_run(saved, identify(CONFIG, {1: DATASET}), "x")
+    cased = {1: DATASET._replace(cased=True)}
+    with pytest.raises(ValueError, match="x is of another run: cased was false, is true"):
+        refuse_other_run(saved, identify(CONFIG, cased), "x")
 
 
 @pytest.mark.parametrize("name", ["seed", "optimizer", "stages"])

@@ -100,6 +100,7 @@ def test_import_makes_a_checkpoint_of_stage_0(tmp_path, trained, released):
     assert found.position == position
     assert found.identity == {
         "model": TINY_LIKE.to_json(),
+        "cased": False,
         "data": {},
         "initial": digest_weights(trained),
     }
@@ -110,6 +111,13 @@ def test_checkpoint_of_a_run_can_be_imported(tmp_path, trained, released):
     import_released(str(released), f"{tmp_path}/one")
     import_released(f"{tmp_path}/one/checkpoints/0-0-00000000", f"{tmp_path}/other")
     assert_equal_models(load_model(f"{tmp_path}/other"), trained)
+
+
+def test_what_is_imported_keeps_case_from_then_on(tmp_path, released):
+    import_released(str(released), f"{tmp_path}/one", cased=True)
+    import_released(f"{tmp_path}/one", f"{tmp_path}/other")
+    assert load_model(f"{tmp_path}/one").cased and load_model(f"{tmp_path}/other").cased
+    assert not load_model(str(released)).cased and load_model(str(released), cased=True).cased
 
 
 @pytest.mark.parametrize("export", [export_released, lambda _, folder: import_released("", folder)])

@@ -220,8 +220,8 @@ def test_masks_are_where_the_parts_meet(signatures, parts):
 
 
 def test_cased_model_without_mapping_and_with_dropout(tmp_path, bundled_corpus):
-    trained = make_trained(BASE_LIKE, seed=4)
-    export_saved_model(trained, f"{tmp_path}/made", cased=True)
+    trained = make_trained(BASE_LIKE, seed=4)._replace(cased=True)
+    export_saved_model(trained, f"{tmp_path}/made")
     signature = tf.saved_model.load(f"{tmp_path}/made").signatures["token_features"]
     for text in [*sentences_of(bundled_corpus, 10), "The É thé e\u0301"]:
         found, ids = call(signature, text), encode(text, cased=True)

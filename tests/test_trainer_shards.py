@@ -45,7 +45,14 @@ def test_open_dataset_finds_all_shards_but_empty_ones(folder):
             "wiki2019zh": tuple(wiki),
         },
         has_word_starts=True,
+        cased=False,
     )
+
+
+@pytest.mark.parametrize("cased", [False, True])
+def test_shards_say_whether_case_was_kept(tmp_path, folder, cased):
+    change_info(tmp_path, tokenizer={"do_lower_case": not cased})
+    assert open_made(folder).cased == cased
 
 
 def test_shards_come_by_number_beyond_five_digits(tmp_path):
@@ -225,6 +232,7 @@ def test_foreign_records_are_counted(foreign):
         copies=(shards,),
         held_out={},
         has_word_starts=False,
+        cased=False,
     )
     assert open_made(foreign, max_predictions_per_seq=3).max_predictions_per_seq == 3
 

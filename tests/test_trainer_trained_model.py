@@ -111,6 +111,23 @@ def test_checkpoint_folder_is_loaded(trained_run, monkeypatch, place, step):
     assert_equal_models(load_model(name), models[place])
 
 
+@pytest.mark.parametrize("noted", [{}, {"cased": False}, {"cased": True}])
+def test_checkpoint_says_itself_whether_case_is_kept(run, trained, noted):
+    store = CheckpointStore(f"{run}/checkpoints", 3, pytest.fail)
+    position = Position(stage=1, max_seq_length=128, step=1100, data_position=0)
+    store.save(position, {"model": TINY_LIKE.to_json(), **noted}, model=trained.model.full)
+    is_cased = noted.get("cased", False)
+    assert load_model(str(run)).cased == is_cased
+    if is_cased:
+        assert load_model(str(run), cased=True).cased
+    else:
+        message = (
+            r"checkpoints/1-128-00001100/checkpoint\.json: was trained without case and accents"
+        )
+        with pytest.raises(ValueError, match=message):
+            load_model(str(run), cased=True)
+
+
 def test_damaged_newest_checkpoint_is_passed_over_with_a_warning(trained_run, run, capsys):
     (data,) = (run / "checkpoints/1-128-00001000").glob("variables.data-*")
     spoil(data)

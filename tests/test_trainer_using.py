@@ -131,14 +131,6 @@ def test_case_is_kept_where_asked(released, tmp_path, capsys):
     assert printed[0] != printed[1]  # its vocabulary has no capitals: T is [UNK]
 
 
-def test_released_format_keeps_no_case(capsys):
-    command = ["export", "--model=m", "--format=released", "--output=o", "--cased"]
-    assert main(command) == 2
-    assert capsys.readouterr().err == (
-        "trainer: --cased: the released format holds no tokenizer; leave it out\n"
-    )
-
-
 @pytest.mark.slow
 def test_import_and_export_give_back_the_released_model(trained, released, tmp_path, capsys):
     from trainer.trained_model import load_model

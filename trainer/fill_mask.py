@@ -28,7 +28,7 @@ class Candidate(NamedTuple):
 
 
 def fill_mask(
-    trained: TrainedModel, texts: Sequence[str], top: int = 5, *, cased: bool = False
+    trained: TrainedModel, texts: Sequence[str], top: int = 5
 ) -> list[list[list[Candidate]]]:
     """Finds the likeliest tokens at each [MASK] of some texts.
 
@@ -41,7 +41,6 @@ def fill_mask(
       trained: a model and its vocabulary.
       texts: one or more masks in each, at most 510 tokens.
       top: candidates of a mask.
-      cased: whether case and accents are kept, as in training.
 
     Returns:
       By text and mask the candidates, likeliest first; of equal ones the lower id first.
@@ -52,7 +51,7 @@ def fill_mask(
     ordinary = len(trained.tokens) - FIRST_ORDINARY_ID
     if not 1 <= top <= ordinary:
         raise ValueError(f"top must be from 1 to {ordinary:,}, the tokens that can be, got {top}")
-    tokenizer = Tokenizer(trained.tokens, cased)
+    tokenizer = Tokenizer(trained.tokens, trained.cased)
     sequences = [_encode(tokenizer, text, number) for number, text in enumerate(texts, 1)]
     predict = _make_predictor(trained.model, top)
     filled: list[list[list[Candidate]]] = []

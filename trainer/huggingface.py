@@ -42,13 +42,12 @@ HEAD_FILE: Final = "mlm_head.safetensors"
 _SPECIAL_IDS: Final = {PAD: PAD_ID, UNK: UNK_ID, CLS: CLS_ID, SEP: SEP_ID, MASK: MASK_ID}
 
 
-def export_huggingface(trained: TrainedModel, folder: str, *, cased: bool = False) -> None:
+def export_huggingface(trained: TrainedModel, folder: str) -> None:
     """Writes what `T5EncoderModel` and `AutoTokenizer` of transformers load.
 
     Args:
       trained: the model.
       folder: new or empty; local or gs://.
-      cased: whether the tokenizer keeps case and accents, as `Tokenizer(cased=True)` does.
 
     Raises:
       FileExistsError: there is something in the folder.
@@ -58,8 +57,8 @@ def export_huggingface(trained: TrainedModel, folder: str, *, cased: bool = Fals
         "config.json": format_json(describe_model(trained.config)),
         "model.safetensors": save(fold_encoder(weights, trained.config), {"format": "pt"}),
         HEAD_FILE: save(take_head(weights), {"format": "pt"}),
-        "tokenizer.json": format_json(describe_tokenizer(trained.tokens, cased)),
-        "tokenizer_config.json": format_json(_describe_tokenizer_class(cased)),
+        "tokenizer.json": format_json(describe_tokenizer(trained.tokens, trained.cased)),
+        "tokenizer_config.json": format_json(_describe_tokenizer_class(trained.cased)),
         VOCAB_FILE: format_vocab(trained.tokens),
     }
     with new_folder(folder) as unfinished:

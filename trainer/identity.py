@@ -15,7 +15,7 @@ _SHAPING_OF_STAGES: Final = (
     "global_batch_size",
 )
 
-_OF_IMPORTED: Final = {"model", "initial", "data"}
+_OF_IMPORTED: Final = {"model", "cased", "initial", "data"}
 
 
 def identify(
@@ -33,6 +33,7 @@ def identify(
     """
     fields = config.to_json()
     identity: dict[str, Any] = {name: fields[name] for name in _SHAPING}
+    identity["cased"] = any(dataset.cased for dataset in datasets.values())
     identity["initial"] = imported
     identity["stages"] = [
         {name: stage[name] for name in _SHAPING_OF_STAGES} for stage in fields["stages"]
@@ -43,14 +44,15 @@ def identify(
     return identity
 
 
-def identify_imported(model: ModelConfig, digest: str) -> dict[str, Any]:
+def identify_imported(model: ModelConfig, cased: bool, digest: str) -> dict[str, Any]:
     """Returns what is known of imported weights: they belong to any run with this model.
 
     Args:
       model: their shape.
+      cased: whether case and accents were kept in training.
       digest: of the weights.
     """
-    return {"model": model.to_json(), "initial": digest, "data": {}}
+    return {"model": model.to_json(), "cased": cased, "initial": digest, "data": {}}
 
 
 def refuse_other_run(saved: Mapping[str, Any], identity: Mapping[str, Any], folder: str) -> None:
@@ -66,6 +68,7 @@ def refuse_other_run(saved: Mapping[str, Any], identity: Mapping[str, Any], fold
     Raises:
       ValueError: they differ; the message names every field that does.
     """
+    saved = {"cased": False, **saved}  # older ones do not say it
     is_imported = set(saved) == _OF_IMPORTED
     both = saved["data"].keys() & identity["data"].keys()
     old, new = (
@@ -78,7 +81,8 @@ def refuse_other_run(saved: Mapping[str, Any], identity: Mapping[str, Any], fold
     if differences and is_imported:
         raise ValueError(
             f"{folder} holds imported weights of another model: {differences}. Give their model "
-            "in --config, or another --output, to begin there with random weights"
+            "in --config (if it is `cased`, import them again with or without --cased), or another "
+            "--output, to begin there with random weights"
         )
     if differences:
         raise ValueError(

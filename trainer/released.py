@@ -43,7 +43,7 @@ def export_released(trained: TrainedModel, folder: str) -> None:
         write_in_new_folder(f"{unfinished}/{VOCAB_FILE}", format_vocab(trained.tokens))
 
 
-def import_released(folder: str, output: str) -> None:
+def import_released(folder: str, output: str, *, cased: bool = False) -> None:
     """Makes the output folder of a training run that begins with trained weights.
 
     It holds a checkpoint of stage 0 and the vocabulary. A run of any configuration with a model
@@ -52,6 +52,7 @@ def import_released(folder: str, output: str) -> None:
     Args:
       folder: a released model, or anything else that `load_model` takes.
       output: new or empty; local or gs://.
+      cased: whether a released model keeps case and accents, which it does not say.
 
     Raises:
       FileExistsError: there is something in the output folder.
@@ -59,8 +60,8 @@ def import_released(folder: str, output: str) -> None:
       ValueError: the model is damaged.
     """
     with new_folder(output) as unfinished:
-        trained = load_model(folder)
-        identity = identify_imported(trained.config, digest_weights(trained))
+        trained = load_model(folder, cased=cased)
+        identity = identify_imported(trained.config, trained.cased, digest_weights(trained))
         store = CheckpointStore(f"{unfinished}/{CHECKPOINTS_FOLDER}", kept=1, warn=print)
         store.save(BEFORE_TRAINING, identity, model=trained.model.full)
         write_in_new_folder(f"{unfinished}/{VOCAB_FILE}", format_vocab(trained.tokens))

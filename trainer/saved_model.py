@@ -25,7 +25,6 @@ def export_saved_model(
     *,
     max_seq_length: int = max(SEQ_LENGTHS),
     top: int = 5,
-    cased: bool = False,
 ) -> None:
     """Writes a SavedModel; loading it needs tensorflow and tensorflow-text, nothing of ours.
 
@@ -47,7 +46,6 @@ def export_saved_model(
       folder: new or empty; local or gs://.
       max_seq_length: most tokens of a text, [CLS] and [SEP] included.
       top: candidates of a mask; the 106 leading entries of the vocabulary are none.
-      cased: whether case and accents are kept, as `Tokenizer(cased=True)` does.
 
     Raises:
       FileExistsError: there is something in the folder.
@@ -58,7 +56,7 @@ def export_saved_model(
         raise ValueError(f"max_seq_length must be at least 3, got {max_seq_length}")
     if not 1 <= top <= ordinary:
         raise ValueError(f"top must be from 1 to {ordinary:,}, the tokens that can be, got {top}")
-    text_model = _TextModel(trained, _make_tokenizer(trained, cased), max_seq_length, top)
+    text_model = _TextModel(trained, _make_tokenizer(trained), max_seq_length, top)
     functions = [text_model.token_features, text_model.sentence_vector, text_model.mask_candidates]
     module: Any = tf.Module()
     # The variables alone: a Keras model would take its Python classes along.
@@ -73,13 +71,13 @@ def _trace(function: Callable[[Any], Any]) -> Any:
     return tf.function(function, input_signature=[spec], autograph=False)
 
 
-def _make_tokenizer(trained: TrainedModel, cased: bool) -> Callable[[Any], Any]:
+def _make_tokenizer(trained: TrainedModel) -> Callable[[Any], Any]:
     """Returns a function: texts [N] -> ids, ragged int32 [N, tokens], as `Tokenizer` gives them."""
     make: Any = tf_text.FastBertTokenizer
     fast = make(list(trained.tokens), token_out_type=tf.int32, max_bytes_per_word=MAX_WORD_CHARS)
 
     def tokenize(text: Any) -> Any:
-        if not cased:
+        if not trained.cased:
             text = tf.strings.regex_replace(text, r"\x00", "")  # `lower` would end the text there
             text = tf.strings.lower(text, encoding="utf-8")
             text = tf_text.normalize_utf8(text, "NFD")

@@ -42,6 +42,7 @@ class Dataset(NamedTuple):
       copies: training shards of each static masking.
       held_out: shards of held-out sequences, or of another split if asked for, by corpus.
       has_word_starts: whether records say where words begin, as dynamic masking needs.
+      cased: whether case and accents were kept; False where unknown.
     """
 
     folder: str
@@ -51,6 +52,7 @@ class Dataset(NamedTuple):
     copies: tuple[tuple[Shard, ...], ...]
     held_out: Mapping[str, tuple[Shard, ...]]
     has_word_starts: bool
+    cased: bool
 
 
 def open_dataset(
@@ -159,6 +161,7 @@ def _open_ours(
         copies=tuple(tuple(copies[copy]) for copy in sorted(copies)),
         held_out={corpus: tuple(held_out[corpus]) for corpus in sorted(held_out)},
         has_word_starts=True,
+        cased=not info.tokenizer.get("do_lower_case", True),
     )
 
 
@@ -213,6 +216,7 @@ def _open_foreign(folder: str, names: list[str], max_seq_length: int) -> Dataset
         copies=(tuple(shards),),
         held_out={},
         has_word_starts=False,
+        cased=False,
     )
 
 

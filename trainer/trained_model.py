@@ -37,35 +37,40 @@ class TrainedModel(NamedTuple):
       config: its shape.
       model: with its weights; computes in float32.
       tokens: the entries of its vocabulary; their ids are their places.
+      cased: whether case and accents are kept, as in training.
     """
 
     config: ModelConfig
     model: MaskedLanguageModel
     tokens: tuple[str, ...]
+    cased: bool = False
 
 
-def load_model(folder: str) -> TrainedModel:
+def load_model(folder: str, *, cased: bool = False) -> TrainedModel:
     """Loads a model, whatever kind of folder it is in.
 
     Args:
       folder: a released model, the output of a training run, or a checkpoint in it; local or gs://.
+      cased: whether a released model keeps case and accents, which it does not say; a checkpoint
+        does.
 
     Raises:
       FileNotFoundError: the folder holds no model, or its vocab.txt is missing.
-      ValueError: configuration, vocabulary and weights do not fit each other, or one is damaged.
+      ValueError: configuration, vocabulary and weights do not fit each other, or one is damaged;
+        or a checkpoint keeps no case.
     """
     folder = folder.rstrip("/")
     if tf.io.gfile.exists(f"{folder}/{WEIGHTS_FILE}"):
-        return _load_released(folder)
+        return _load_released(folder, cased)
     if tf.io.gfile.exists(f"{folder}/{_CHECKPOINT_FILE}"):
         run = os.path.dirname(
             os.path.dirname(folder if "://" in folder else os.path.abspath(folder))
         )
-        return _load_checkpoint(read_checkpoint(folder), f"{run}/{VOCAB_FILE}")
+        return _load_checkpoint(read_checkpoint(folder), f"{run}/{VOCAB_FILE}", cased)
     if tf.io.gfile.isdir(f"{folder}/{CHECKPOINTS_FOLDER}"):
         store = CheckpointStore(f"{folder}/{CHECKPOINTS_FOLDER}", kept=1, warn=_warn)
         if newest := store.find_newest():
-            return _load_checkpoint(newest, f"{folder}/{VOCAB_FILE}")
+            return _load_checkpoint(newest, f"{folder}/{VOCAB_FILE}", cased)
         raise FileNotFoundError(f"{store.folder}: holds no whole checkpoint; train first")
     raise FileNotFoundError(
         f"{folder}: holds no model: looked for {WEIGHTS_FILE} (a released model), "
@@ -139,7 +144,7 @@ def _as_text(name: Any) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def _load_released(folder: str) -> TrainedModel:
+def _load_released(folder: str, cased: bool) -> TrainedModel:
     path = f"{folder}/{CONFIG_FILE}"
     if not tf.io.gfile.exists(path):
         raise FileNotFoundError(f"{path}: is missing; it must lie beside {WEIGHTS_FILE}")
@@ -150,11 +155,14 @@ def _load_released(folder: str) -> TrainedModel:
     arrays = read_h5_weights(f"{folder}/{WEIGHTS_FILE}", layers)
     for layer, weights in zip(layers, arrays, strict=True):
         layer.set_weights(weights)
-    return TrainedModel(config, model, tokens)
+    return TrainedModel(config, model, tokens, cased)
 
 
-def _load_checkpoint(checkpoint: Checkpoint, vocab: str) -> TrainedModel:
+def _load_checkpoint(checkpoint: Checkpoint, vocab: str, cased: bool) -> TrainedModel:
     name = f"{checkpoint.folder}/{_CHECKPOINT_FILE}"
+    is_cased = bool(checkpoint.identity.get("cased"))
+    if cased and not is_cased:
+        raise ValueError(f"{name}: was trained without case and accents; leave --cased out")
     config = ModelConfig.from_json(checkpoint.identity.get("model"), name)
     tokens = _read_vocab(vocab, config)
     model = build_model(config, seed=0)
@@ -162,7 +170,7 @@ def _load_checkpoint(checkpoint: Checkpoint, vocab: str) -> TrainedModel:
         checkpoint.restore(model=model.full)
     except tf.errors.OpError as error:
         raise ValueError(f"{checkpoint.folder}: is damaged ({error.message})") from error
-    return TrainedModel(config, model, tokens)
+    return TrainedModel(config, model, tokens, is_cased)
 
 
 def _read_vocab(path: str, config: ModelConfig) -> tuple[str, ...]:

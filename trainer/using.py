@@ -16,7 +16,7 @@ _LOG_FILE: Final = "train.csv"
 _MODEL_HELP: Final = (
     "a released model, the output of a training run, or a checkpoint in it; local or gs://"
 )
-_CASED_HELP: Final = "keep case and accents, as the pipeline did with this flag"
+_CASED_HELP: Final = "a released model that keeps case and accents; checkpoints say so"
 _PATH = os.path.expanduser
 
 
@@ -56,8 +56,8 @@ def _fill_mask(arguments: argparse.Namespace) -> int:
     from trainer.fill_mask import fill_mask, format_candidates
     from trainer.trained_model import load_model
 
-    model = load_model(arguments.model)
-    filled = fill_mask(model, texts, arguments.top, cased=arguments.cased)
+    model = load_model(arguments.model, cased=arguments.cased)
+    filled = fill_mask(model, texts, arguments.top)
     print("\n".join(map(format_candidates, texts, filled)))
     return 0
 
@@ -189,15 +189,12 @@ def _add_export_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    if arguments.cased and arguments.format == "released":
-        raise UsageError("--cased: the released format holds no tokenizer; leave it out")
-    options = {"cased": True} if arguments.cased else {}
     # Only what the format needs: tensorflow-text and safetensors may be missing.
     module = importlib.import_module(f"trainer.{arguments.format}")
     export = getattr(module, f"export_{arguments.format}")
     from trainer.trained_model import load_model
 
-    export(load_model(arguments.model), arguments.output, **options)
+    export(load_model(arguments.model, cased=arguments.cased), arguments.output)
     print(f"{arguments.output}: written; docs/exports.md says how to load it")
     return 0
 
@@ -206,12 +203,13 @@ def _add_import_flags(parser: argparse.ArgumentParser) -> None:
     flag = parser.add_argument
     flag("--model", type=_PATH, required=True, metavar="DIR", help=_MODEL_HELP)
     flag("--output", type=_PATH, required=True, help="folder, new or empty; local or gs://")
+    flag("--cased", action="store_true", help=_CASED_HELP)
 
 
 def _import(arguments: argparse.Namespace) -> int:
     from trainer.released import import_released
 
-    import_released(arguments.model, arguments.output)
+    import_released(arguments.model, arguments.output, cased=arguments.cased)
     print(f"{arguments.output}: written; `train --output={arguments.output}` goes on from there")
     return 0
 
