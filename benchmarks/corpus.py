@@ -45,7 +45,7 @@ _CLAUSE: Final = re.compile(
 )
 _WIKI_FILE: Final = re.compile(r"([A-Z])([A-Z])/(wiki_\d+)")
 _LETTERS: Final = string.ascii_uppercase
-_ZIPS: Final[Mapping[str, tuple[str, str]]] = {
+UPSTREAM_ZIPS: Final[Mapping[str, tuple[str, str]]] = {
     "wiki2019zh": ("wiki_zh_2019.zip", "wiki_zh/"),
     "news2016zh": ("new2016zh.zip", ""),
     "baike2018qa": ("baike2018qa.zip", ""),
@@ -147,7 +147,7 @@ def _open_target(target: str, corpus: str, zipped: bool) -> Generator[_Opener]:
     if not zipped:
         yield lambda name: _create(Path(target, corpus, name))
         return
-    zip_name, folder = _ZIPS.get(corpus, (f"{corpus}.zip", ""))
+    zip_name, folder = UPSTREAM_ZIPS.get(corpus, (f"{corpus}.zip", ""))
     with (
         _create(Path(target, zip_name)) as file,
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,

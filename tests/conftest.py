@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from benchmarks.corpus import UPSTREAM_ZIPS
 from pipeline import progress
 
 # How long an example takes says more of the machine than of the project.
@@ -34,15 +35,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 BUNDLED = Path(__file__).parent / "data" / "nlp_chinese_corpus"
-
-# The zips as upstream ships them: name of the zip, folder of the bundled corpus, folder inside.
-UPSTREAM_ZIPS = (
-    ("wiki_zh_2019.zip", "wiki2019zh", "wiki_zh/"),
-    ("new2016zh.zip", "news2016zh", ""),
-    ("baike2018qa.zip", "baike2018qa", ""),
-    ("webtext2019zh.zip", "webtext2019zh", ""),
-    ("translation2019zh.zip", "translation2019zh", ""),
-)
 
 
 @pytest.fixture(autouse=True)
@@ -69,11 +61,11 @@ def bundled_corpus() -> Path:
 def zipped_corpus(tmp_path_factory) -> Path:
     """The same corpus as upstream's five zips."""
     folder = tmp_path_factory.mktemp("zips")
-    for zip_name, source, inside in UPSTREAM_ZIPS:
+    for corpus, (zip_name, inside) in UPSTREAM_ZIPS.items():
         with zipfile.ZipFile(folder / zip_name, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in sorted((BUNDLED / source).rglob("*")):
+            for path in sorted((BUNDLED / corpus).rglob("*")):
                 if path.is_file():
-                    archive.write(path, inside + path.relative_to(BUNDLED / source).as_posix())
+                    archive.write(path, inside + path.relative_to(BUNDLED / corpus).as_posix())
     return folder
 
 

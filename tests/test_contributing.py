@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fenced_blocks import FENCED
 
 from benchmarks.kills import digest
 from pipeline.blocks import read_rows
@@ -23,7 +24,6 @@ from vocab.vocab_file import format_vocab
 ROOT = Path(__file__).parents[1]
 COPIED = ("pipeline", "vocab", "tfrecords_schema", "trainer", "benchmarks", "tests", "docs")
 HEADING = re.compile(r"^#{2,3} (.*)\n", re.MULTILINE)
-FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 _, *PARTS = HEADING.split(GUIDE)
 SECTIONS = dict(zip(PARTS[::2], PARTS[1::2], strict=True))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import made_outputs
 import numpy as np
 import pytest
+from fenced_blocks import FENCED
 from made_runs import make_data, train
 
 from pipeline import cli, dedup
@@ -35,7 +36,6 @@ READERS = Path(sys.prefix, "readers")
 
 TITLED = re.compile(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 SECTIONS = dict(TITLED.findall((ROOT / "docs/outputs.md").read_text("utf-8")))
-FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PART_OF_KEY = re.compile(r"<\w+>|\[\d*\]|\w+")
 
 JSON_FILES = {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import BUNDLED
+from fenced_blocks import FENCED
 from packaging.requirements import Requirement
 from test_layers import MAY_IMPORT
 
@@ -24,7 +25,6 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 README, CHINESE = ((ROOT / name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))
 MORE = [(ROOT / "docs" / name).read_text("utf-8") for name in ("pipeline.md", "training.md")]
-FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 PROGRAMS = {
     ("python", "-m", "pipeline"): pipeline.cli.main,
