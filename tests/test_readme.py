@@ -166,6 +166,7 @@ def test_what_pip_is_told_to_install_fits_the_packaging(words):
     packaging = metadata("chinese-t5s")
     wanted = {found.name: found for found in map(Requirement, packaging.get_all("Requires-Dist"))}
     wanted["tensorflow-tpu"] = wanted["tensorflow"]  # what Colab's TPUs have instead
+    wanted["libtpu"] = Requirement("libtpu~=0.0.14")  # as tensorflow-tpu 2.20 asks
     wanted["bert4keras"] = Requirement(f"bert4keras=={version('bert4keras')}")
     for word in (word for word in words[2:] if word not in ("-q", "--no-deps")):
         if word.startswith("."):  # this project
