@@ -12,10 +12,12 @@ _OPENING: Final = "（(《「『【〈〔"
 _CLOSING: Final = "）)》」』】〉〕"
 _NOTHING: Final = "，、；：。,;·"
 _LANGUAGE: Final = rf"[{CHINESE}]{{1,4}}[语語文名音稱称][：:](?=[，、；,;）])"
+_FIRST_OPTION: Final = r"[？?：:。.]?\s*(?:①|A[、.．，,：:)）])"
+"""Behind a question whose brackets wait for an answer."""
 _EMPTY_BRACKETS: Final = re.compile(
-    rf"（(?![ A-Za-z])(?<![A-Za-z0-9_]（)(?:[ {_NOTHING}]|{_LANGUAGE})*）"
-    rf"|\(\)(?<=[{CHINESE}]..)(?=[{CHINESE}，。、；：])"
-    r"|《》(?<![号號]..)|「」(?<![号號]..)|『』|【】|〈〉|〔〕"
+    rf"（(?![ A-Za-z])(?<![A-Za-z0-9_？?]（)(?:[ {_NOTHING}]|{_LANGUAGE})*）(?!{_FIRST_OPTION})"
+    rf"|\(\)(?<=[{CHINESE}]..)(?=[{CHINESE}，。、；：])(?!{_FIRST_OPTION})"
+    r"|《》(?<![号號]..)|「」(?<![号號]..)(?!字)|『』|【】|〈〉|〔〕"
 )
 
 # --- Commas ---
