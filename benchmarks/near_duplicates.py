@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import local_pool, units
+from pipeline import units
 from pipeline.config import DocumentsConfig
 from pipeline.inputs import find_inputs
 from pipeline.layout import Layout
@@ -36,6 +36,7 @@ from pipeline.near_duplicates import (
     jaccard,
     resolve,
 )
+from pipeline.process import tune_process
 from pipeline.records import SPLITS, Unit
 from pipeline.rules import Cleaner
 from pipeline.stages.clean import ReadLine, read_batches, split_input
@@ -323,7 +324,7 @@ def main() -> int:
     parser.add_argument("--losers", default="", help="where to write documents that would go")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    local_pool.keep_freed_memory()  # memory is managed as in a run
+    tune_process()  # memory is managed as in a run
     documents = read_documents(arguments.corpus)
     texts = [document.text for document in documents]
     measure_speed(texts)

@@ -58,6 +58,7 @@ from pipeline.layout import Layout
 from pipeline.ledger import READ
 from pipeline.manifest import Manifest, read_manifest
 from pipeline.options import RunOptions
+from pipeline.process import tune_process
 from tfrecords_schema.features import SEQ_LENGTHS
 
 BUNDLED_CORPUS: Final = str(Path(__file__).parent.parent / "tests" / "data" / "nlp_chinese_corpus")
@@ -196,6 +197,7 @@ class _Bench:
 
 def run_in_units(input_dir: str, output_dir: str, vocab: str, unit_bytes: str) -> None:
     """Runs the pipeline in one process with units of another size, which no flag sets."""
+    tune_process()
     logging.disable(logging.WARNING)  # Beam's, about extras that are not installed
     documents = DocumentsConfig(unit_bytes=int(unit_bytes))
     options = RunOptions(

@@ -20,13 +20,14 @@ from unittest import mock
 
 import rjieba
 
-from pipeline import dedup, instances, local_pool, units
+from pipeline import dedup, instances, units
 from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.inputs import find_inputs
 from pipeline.layout import Layout
 from pipeline.ledger import READ as CHARS_READ
 from pipeline.ledger import Ledger
 from pipeline.manifest import Manifest
+from pipeline.process import tune_process
 from pipeline.rules import Cleaner
 from pipeline.segmentation import Segmenter, load_segmenter, measure_words
 from pipeline.stages import clean, duplicates, finish
@@ -123,7 +124,7 @@ def measure_steps(
       documents: what shapes the documents; None for the pipeline's defaults.
       config: what shapes the shards, in one copy; None for the pipeline's defaults.
     """
-    local_pool.keep_freed_memory()  # memory is managed as in a run
+    tune_process()  # memory is managed as in a run
     documents, config = documents or DocumentsConfig(), config or InstancesConfig()
     # Dictionary and tables are there from now on.
     load_segmenter(config.segmenter)("今天下雨")

@@ -28,6 +28,7 @@ from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 from pipeline.ledger import Ledger
 from pipeline.manifest import Manifest, load_manifest
+from pipeline.process import tune_process
 from pipeline.reading import Split
 from pipeline.records import Block, Shard, Skipped, Unit
 from pipeline.resume import Done, Stage, run_or_recall
@@ -50,7 +51,7 @@ class _RunUnitsFn(beam.DoFn):
 
     def setup(self) -> None:
         if not self._local:
-            local_pool.keep_freed_memory()
+            tune_process()
 
     def start_bundle(self) -> None:
         self._run = local_pool.BoundedRun(self._stage)

@@ -165,14 +165,14 @@ def _read(file: BinaryIO, block: Block, take: Callable[[Any], Taken]) -> list[Ta
 
 
 def read_frame(file: BinaryIO, offset: int, length: int) -> list[bytes]:
-    """Returns the JSON lines of one frame of an open file.
+    """Returns the JSON lines of one frame of an open file, line feeds included.
 
     Raises:
       zstandard.ZstdError: it is damaged; likewise the others of DAMAGE.
     """
     file.seek(offset)
     # Not all at once: a damaged frame may claim any size.
-    return b"".join(_decompress(io.BytesIO(file.read(length)))).splitlines()
+    return _cut_lines(b"".join(_decompress(io.BytesIO(file.read(length)))))
 
 
 def read_rows(path: str) -> Iterator[dict[str, Any]]:
@@ -208,11 +208,16 @@ def _read_lines(path: str) -> Iterator[bytes]:
     rest = b""
     with files.open_for_reading(path) as file:
         for piece in _decompress(file):
-            lines = (rest + piece).splitlines(keepends=True)
+            lines = _cut_lines(rest + piece)
             rest = b"" if piece.endswith(b"\n") or not lines else lines.pop()
             yield from lines
     if rest:
         yield rest
+
+
+def _cut_lines(data: bytes) -> list[bytes]:
+    """Returns lines, line feeds included; `bytes.splitlines` takes twice as long."""
+    return io.BytesIO(data).readlines()
 
 
 def _decompress(file: BinaryIO) -> Iterator[bytes]:

@@ -25,6 +25,7 @@ from pipeline.flags import (
     make_parser,
     read_beam_flags_of,
 )
+from pipeline.process import tune_process
 from vocab.printing import until_reader_leaves
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _MIN_WIDTH = 40
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0 when done, 1 when the run failed, 2 for wrong usage, 130 when interrupted."""
+    tune_process()
     parser = make_parser(__doc__ or "")
     words = list(sys.argv[1:] if argv is None else argv)
     # Only the first word can name a stage: a later one may be the value of a flag of Beam's.

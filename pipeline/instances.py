@@ -19,7 +19,7 @@ from pipeline.config import InstancesConfig
 from pipeline.layout import Layout, shard_name, shard_set_name, shard_stem
 from pipeline.ledger import Ledger
 from pipeline.manifest import load_manifest
-from pipeline.masking import draw_mask_ids, find_mask_units
+from pipeline.masking import MaskUnits, draw_mask_ids, find_mask_units
 from pipeline.records import TRAIN, Block, Shard
 from pipeline.resume import Stage
 from pipeline.segmentation import Segmenter, load_segmenter, measure_words
@@ -283,22 +283,21 @@ def _write_masked(
     counts: Counter[str] = Counter()
     for start in range(0, len(order), batch):
         token_ids, word_starts = packed.fill(order[start : start + batch])
-        mask_ids = draw_mask_ids(
-            find_mask_units(token_ids, word_starts), masked_lm_prob, cap, vocab_size, rng
-        )
+        units = find_mask_units(token_ids, word_starts)
+        mask_ids = draw_mask_ids(units, masked_lm_prob, cap, vocab_size, rng)
         file.write(frame_records(encode_examples(token_ids, mask_ids, word_starts)))
-        counts.update(_count_masked(token_ids, mask_ids))
+        counts.update(_count_masked(units, mask_ids))
     return counts
 
 
-def _count_masked(token_ids: packing.IdArray, mask_ids: packing.IdArray) -> Counter[str]:
+def _count_masked(units: MaskUnits, mask_ids: packing.IdArray) -> Counter[str]:
     masked = np.flatnonzero(mask_ids != 0)
     replacements = mask_ids.ravel()[masked] - 1
     as_mask_token = np.count_nonzero(replacements == MASK_ID)
-    kept = np.count_nonzero(replacements == token_ids.ravel()[masked])
-    rows, width = token_ids.shape
-    countable = np.count_nonzero(token_ids >= FIRST_ORDINARY_ID, axis=1)
-    percents = 100 * np.bincount(masked // width, minlength=rows) // np.maximum(countable, 1)
+    kept = np.count_nonzero(replacements == units.token_ids.ravel()[masked])
+    rows, width = mask_ids.shape
+    masked_of_rows = np.diff(np.searchsorted(masked, np.arange(rows + 1) * width))
+    percents = 100 * masked_of_rows // np.maximum(units.row_lengths, 1)
     counts = _count_percents(_MASKED_PERCENT, np.minimum(percents, _MAX_MASKED_PERCENT))
     counts.update(
         masked_tokens=len(replacements),

@@ -14,9 +14,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final
 
-import numpy as np
-
 from pipeline.errors import PipelineError, RunError, explain_os_error
+from pipeline.process import tune_process
 from pipeline.resume import Done, Stage, run_or_recall
 
 _WAITING_PER_WORKER: Final = 2
@@ -31,23 +30,19 @@ def start(num_workers: int, segmenter: str) -> None:
     global _pool, _first_error
     stop()
     _first_error = None
-    # NumPy's linear algebra is not used, and its threads would spin beside the workers.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if num_workers > 1:
         # Spawned, not forked: Beam runs threads, which a fork would not survive.
         context = multiprocessing.get_context("spawn")
         _pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker)
         for _ in range(num_workers):
             _pool.submit(_prepare, segmenter)  # while the launcher imports Beam
-    else:
-        keep_freed_memory()
 
 
 def _start_worker() -> None:
     """Leaves Ctrl-C to the launcher, which ends its workers, and ends when it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_launcher, daemon=True).start()
-    keep_freed_memory()
+    tune_process()
 
 
 def _prepare(segmenter: str) -> None:
@@ -55,15 +50,6 @@ def _prepare(segmenter: str) -> None:
     for stage in ("clean", "duplicates", "finish", "count"):
         importlib.import_module(f"pipeline.stages.{stage}")
     importlib.import_module("pipeline.instances").load_segmenter(segmenter)
-
-
-def keep_freed_memory() -> None:
-    """Stops the C library from giving memory back and asking for it anew at every array.
-
-    Freeing one large block raises the thresholds of glibc's malloc for good (mallopt(3),
-    M_MMAP_THRESHOLD); elsewhere this does nothing.
-    """
-    np.empty(31 << 20, np.uint8)
 
 
 def _end_with_launcher() -> None:

@@ -112,7 +112,6 @@ def foresee(options: RunOptions) -> Forecast:
     preflight.check_rules(options.documents)
     vocab = preflight.read_given_vocab(options)
     found = find_inputs(options.input_dir, options.skip_broken_files)
-    local_pool.keep_freed_memory()
     workers = sorted({*_FORESEEN_WORKERS, options.num_workers})
     return plan.foresee(
         *(found.recognised, options.documents, options.instances, vocab, workers),

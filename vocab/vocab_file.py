@@ -72,7 +72,8 @@ def _parse_line(line: bytes, place: str) -> str:
     except UnicodeDecodeError as error:
         raise ValueError(f"{place}: is not UTF-8 ({error.reason})") from error
     # Google's Chinese BERT vocabulary has U+2028, alone and behind ##, though it is white space.
-    if not token or any(char.isspace() and char != "\u2028" for char in token):
+    visible = token.replace("\u2028", "-")
+    if visible.split() != [visible]:
         raise ValueError(f"{place}: {token!r} is empty or has white space; one token a line")
     return token
 
