@@ -3,7 +3,7 @@ from collections import Counter
 from itertools import islice
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vocab.basic_tokens import is_cjk
@@ -160,6 +160,8 @@ def test_select_tokens_size_too_large_raises_and_names_the_most():
     assert str(caught.value) == f"size must be at most {most} for this corpus, got {most + 1}"
 
 
+# Each example ranks all of the inventory twice, a tenth of a second.
+@settings(max_examples=25, deadline=None)
 @given(
     st.dictionaries(st.characters(codec="utf-8"), st.integers(1, 5), max_size=60).map(Counter),
     st.dictionaries(st.text("abc", min_size=1, max_size=5), st.integers(1, 99)).map(Counter),
