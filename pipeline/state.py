@@ -23,7 +23,7 @@ from pipeline.layout import Layout
 from pipeline.rules import RULES
 from tfrecords_schema.json_object import parse_object
 
-FORMAT_VERSION: Final = 6
+FORMAT_VERSION: Final = 7
 """Of all that lies below an output directory; a directory of another version is refused."""
 
 SPLIT, CLEAN, FINISH = "split", "clean", "finish"
