@@ -153,9 +153,20 @@ def read_texts(file: BinaryIO, block: Block) -> list[str]:
     return _read(file, block, lambda row: row["text"])
 
 
-def _read(file: BinaryIO, block: Block, take: Callable[[Any], Taken]) -> list[Taken]:
+def find_document(file: BinaryIO, block: Block, doc_id: str) -> Document | None:
+    """Returns the document of an id, if the block has it; raises what `read_block` does."""
+    documents = _read(file, block, lambda row: Document(**row), holding=orjson.dumps(doc_id))
+    return next((document for document in documents if document.doc_id == doc_id), None)
+
+
+def _read(
+    file: BinaryIO, block: Block, take: Callable[[Any], Taken], holding: bytes = b""
+) -> list[Taken]:
+    """Returns what is taken of each row of a block, or of those whose line holds some bytes."""
     try:
         lines = read_frame(file, block.offset, block.length)
+        if holding:
+            lines = [line for line in lines if holding in line]
         return [take(row) for row in map(orjson.loads, lines)]
     except (*DAMAGE, KeyError, TypeError) as error:
         raise RunError(

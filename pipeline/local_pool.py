@@ -69,7 +69,7 @@ def stop() -> None:
 
 
 def start_ahead(stage: Stage, units: Iterable[Any]) -> None:
-    """Starts units of a graph's first stage while Beam is still being imported.
+    """Starts units of a graph's first stage while Beam is imported, or puts the graph together.
 
     The graph gets their results, or errors, when it comes to them; with one worker this is nothing.
     """

@@ -12,6 +12,7 @@ from pipeline.blocks import (
     BlockWriter,
     FrameWriter,
     encode_row,
+    find_document,
     read_block,
     read_row_lines,
     read_rows,
@@ -142,6 +143,21 @@ def test_block_writer_takes_corpus_split_and_size_as_they_are_told():
     writer.write(HELD_OUT, line, 50)
     (block,) = writer.blocks
     assert block == Block(7, 0, len(file.getvalue()), "wiki2019zh", HELD_OUT, 2, 110)
+
+
+def test_find_document_finds_an_id_not_what_mentions_or_continues_it():
+    rows = [document_of(text, offset=at) for text, at in ((SEPARATORS, 11), ("文", 1), ("词", 12))]
+    rows.insert(1, document_of('"plain/train/a:1"'))
+    file = io.BytesIO()
+    writer = BlockWriter(file, 0, "plain", 1 << 20)
+    for row in rows:
+        write_document(writer, row)
+    writer.close()
+    (block,) = writer.blocks
+    for row in rows:
+        assert find_document(file, block, row.doc_id) == row
+    for missing in ("plain/train/a:2", "plain/train/a:", '"', ""):
+        assert find_document(file, block, missing) is None
 
 
 def test_block_writer_writes_lines_byte_for_byte():

@@ -15,7 +15,7 @@ import orjson
 import zstandard
 
 from pipeline import files
-from pipeline.blocks import DAMAGE, damaged, read_block, read_rows
+from pipeline.blocks import DAMAGE, damaged, find_document, read_block, read_rows
 from pipeline.layout import Layout
 from pipeline.manifest import Manifest
 from pipeline.records import Block, Document, Rejected
@@ -61,7 +61,11 @@ class Library:
 
     def find_document(self, doc_id: str) -> Document | None:
         """Returns the kept document of an id."""
-        return next((found for found in self.neighbours(doc_id) if found.doc_id == doc_id), None)
+        block = self._block_of(doc_id)
+        if block is None:
+            return None
+        with files.open_for_reading(self._part_of(block), block.length) as file:
+            return find_document(file, block, doc_id)
 
     def find_rejected(self, doc_id: str) -> Rejected | None:
         """Returns the rejected document or line of an id."""
@@ -79,13 +83,8 @@ class Library:
 
     def neighbours(self, doc_id: str) -> list[Document]:
         """Returns the documents of the block in which a document would lie; none if nowhere."""
-        parsed = parse_id(doc_id)
-        if parsed is None:
-            return []
-        split, place = parsed
-        blocks = self.blocks.get((place.corpus, split), [])
-        after = bisect_right(blocks, place, key=self._first_of_block)
-        return self.read(blocks[after - 1]) if after else []
+        block = self._block_of(doc_id)
+        return self.read(block) if block else []
 
     def read(self, block: Block) -> list[Document]:
         """Returns the documents of a block."""
@@ -104,6 +103,16 @@ class Library:
         for block in sorted(self._manifest.blocks):
             found.setdefault((block.corpus, block.split), []).append(block)
         return found
+
+    def _block_of(self, doc_id: str) -> Block | None:
+        """Returns the block in which a document would lie."""
+        parsed = parse_id(doc_id)
+        if parsed is None:
+            return None
+        split, place = parsed
+        blocks = self.blocks.get((place.corpus, split), [])
+        after = bisect_right(blocks, place, key=self._first_of_block)
+        return blocks[after - 1] if after else None
 
     def _rejected_in(self, part: int) -> Iterator[Rejected]:
         path = self._layout.rejected_part(part, self._manifest.parts)
