@@ -71,7 +71,8 @@ def stop() -> None:
 def start_ahead(stage: Stage, units: Iterable[Any]) -> None:
     """Starts units of a graph's first stage while Beam is imported, or puts the graph together.
 
-    The graph gets their results, or errors, when it comes to them; with one worker this is nothing.
+    The graph gets their results, or errors, when it comes to them. With one worker, and so on a
+    cluster, this is nothing.
     """
     if _pool is not None:
         for unit in units:

@@ -8,7 +8,7 @@ import dataclasses
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -40,7 +40,6 @@ from pipeline.records import TRAIN
 from pipeline.report import write_report
 from pipeline.report.accounts import Account
 from pipeline.report.facts import Vocabulary
-from pipeline.resume import Stage
 from pipeline.stages.clean import split_stage
 from pipeline.units import plan_shards
 from tfrecords_schema.dataset_info import DatasetInfo
@@ -208,9 +207,8 @@ class _Run:
                 progress.announce(f"{layout.documents}: made before, with the same configuration")
                 return manifest
             state.forget(state.FINISH, layout)
-        self._start_ahead(
-            split_stage(options.documents, layout, options.skip_broken_files), inputs.recognised
-        )
+        split = split_stage(options.documents, layout, options.skip_broken_files)
+        local_pool.start_ahead(split, inputs.recognised)
         self._run_graph(
             lambda graph, pipeline, local: graph.build_documents_graph(
                 pipeline, inputs, options.documents, layout, options.skip_broken_files, local
@@ -226,11 +224,6 @@ class _Run:
             files.delete(layout.manifest)
             raise
         return manifest
-
-    def _start_ahead(self, stage: Stage, units: Sequence[Any]) -> None:
-        """Lets the workers of a local run begin before the graph is ready that names the units."""
-        if self._options.runner == LOCAL:
-            local_pool.start_ahead(stage, units)
 
     def _run_graph(self, build: Callable[[Any, Any, bool], None]) -> None:
         """Calls `build(graph module, Beam pipeline, whether it runs locally)` and runs it."""
@@ -259,7 +252,7 @@ class _Run:
             progress.announce(f"{layout.tfrecords}: made before, with the same configuration")
             return _read_dataset_info(layout)
         shards = plan_shards(manifest.blocks, options.instances.shard_text_bytes)
-        self._start_ahead(shard_stage(options.instances, sources), shards)
+        local_pool.start_ahead(shard_stage(options.instances, sources), shards)
         self._run_graph(
             lambda graph, pipeline, local: graph.build_instances_graph(
                 pipeline, shards, options.instances, sources, local
