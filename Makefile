@@ -2,6 +2,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+PACKAGES := $(VENV)/.packages
 INSTALLED := $(VENV)/.installed
 CORPUS ?= tests/data/nlp_chinese_corpus
 OUTPUT ?= demo
@@ -23,7 +24,7 @@ help:
 
 setup: $(INSTALLED)
 
-$(INSTALLED): setup.py constraints.txt
+$(PACKAGES): setup.py constraints.txt
 	@for python in python3.12 python3.11 python3 python; do \
 	  if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; \
 	  then exec $$python -m venv $(VENV); fi; \
@@ -35,6 +36,10 @@ $(INSTALLED): setup.py constraints.txt
 # What the tests of docs/outputs.md open files with; apart, as Beam imports pandas wherever it is.
 	$(BIN)/python -m pip install -qq -c constraints.txt --no-deps --upgrade \
 	  --target $(VENV)/readers datasets dill multiprocess pandas xxhash
+	@touch $@
+
+$(INSTALLED): $(PACKAGES) $(wildcard */_*.c */*/_*.c)
+	$(BIN)/python setup.py -q build_ext --inplace
 	@touch $@
 
 demo: AFRESH := $(if $(filter demo,$(OUTPUT)),--overwrite)

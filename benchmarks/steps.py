@@ -74,8 +74,7 @@ _CALLS: Final = {
     "pipeline.packing.join_streams": PACK,
     "pipeline.packing.pack_stream": PACK,
     "pipeline.packing.Packing.fill": PACK,
-    "pipeline.instances.find_mask_units": MASK,
-    "pipeline.instances.draw_mask_ids": MASK,
+    "pipeline.instances.draw_masking": MASK,
     "pipeline.instances.encode_examples": ENCODE,
     "pipeline.instances.frame_records": ENCODE,
 }

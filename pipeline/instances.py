@@ -19,7 +19,7 @@ from pipeline.config import InstancesConfig
 from pipeline.layout import Layout, shard_name, shard_set_name, shard_stem
 from pipeline.ledger import Ledger
 from pipeline.manifest import load_manifest
-from pipeline.masking import MaskUnits, draw_mask_ids, find_mask_units
+from pipeline.masking import Masking, draw_masking
 from pipeline.records import TRAIN, Block, Shard
 from pipeline.resume import Stage
 from pipeline.segmentation import Segmenter, load_segmenter, measure_words
@@ -27,7 +27,7 @@ from pipeline.units import deal_blocks, seed_of
 from tfrecords_schema import features
 from tfrecords_schema.examples import encode_examples
 from tfrecords_schema.framing import frame_records
-from vocab.special_tokens import FIRST_ORDINARY_ID, MASK_ID, SEP_ID, UNK_ID
+from vocab.special_tokens import FIRST_ORDINARY_ID, SEP_ID, UNK_ID
 from vocab.tokenizer import Fates, Tokenizer
 from vocab.vocab_file import parse_vocab
 
@@ -283,27 +283,21 @@ def _write_masked(
     counts: Counter[str] = Counter()
     for start in range(0, len(order), batch):
         token_ids, word_starts = packed.fill(order[start : start + batch])
-        units = find_mask_units(token_ids, word_starts)
-        mask_ids = draw_mask_ids(units, masked_lm_prob, cap, vocab_size, rng)
-        file.write(frame_records(encode_examples(token_ids, mask_ids, word_starts)))
-        counts.update(_count_masked(units, mask_ids))
+        masking = draw_masking(token_ids, word_starts, masked_lm_prob, cap, vocab_size, rng)
+        file.write(frame_records(encode_examples(token_ids, masking.mask_ids, word_starts)))
+        counts.update(_count_masked(masking))
     return counts
 
 
-def _count_masked(units: MaskUnits, mask_ids: packing.IdArray) -> Counter[str]:
-    masked = np.flatnonzero(mask_ids != 0)
-    replacements = mask_ids.ravel()[masked] - 1
-    as_mask_token = np.count_nonzero(replacements == MASK_ID)
-    kept = np.count_nonzero(replacements == units.token_ids.ravel()[masked])
-    rows, width = mask_ids.shape
-    masked_of_rows = np.diff(np.searchsorted(masked, np.arange(rows + 1) * width))
-    percents = 100 * masked_of_rows // np.maximum(units.row_lengths, 1)
+def _count_masked(masking: Masking) -> Counter[str]:
+    percents = 100 * masking.masked // np.maximum(masking.countable, 1)
     counts = _count_percents(_MASKED_PERCENT, np.minimum(percents, _MAX_MASKED_PERCENT))
+    masked = int(masking.masked.sum())
     counts.update(
-        masked_tokens=len(replacements),
-        masked_as_mask_token=int(as_mask_token),
-        masked_kept=int(kept),
-        masked_at_random=len(replacements) - int(as_mask_token) - int(kept),
+        masked_tokens=masked,
+        masked_as_mask_token=masking.as_mask_token,
+        masked_kept=masking.kept,
+        masked_at_random=masked - masking.as_mask_token - masking.kept,
     )
     return counts
 

@@ -12,6 +12,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.rules.classes import encode
+from vocab.basic_tokens import encode_codes
+from vocab.compiled import load_compiled
+
 MIN_CHARS: Final = 200
 """Shorter documents are only compared exactly: some words changed make them another text."""
 
@@ -35,11 +39,8 @@ BANDS: Final = 10
 """Bands of a signature: with ROWS, 0.991 of the pairs at THRESHOLD become candidates."""
 
 _BINS: Final = BANDS * ROWS
-_EMPTY: Final = 0xFFFFFFFF
-_BASE: Final = 0x9E3779B1  # 2^32 divided by the golden ratio, odd (Knuth 6.4)
 
 IntArray = npt.NDArray[np.int64]
-Hashes = npt.NDArray[np.uint32]
 Keys = npt.NDArray[np.uint64]
 
 
@@ -71,8 +72,8 @@ def band_keys(texts: Sequence[str]) -> Keys:
     looked for in an order drawn for that bin. Keys hang on nothing but the text.
 
     Args:
-      texts: cleaned, each of at least NGRAM_CHARS characters that are no white space. Batches of
-        about 1 MB are fastest; memory is some 20 bytes a character.
+      texts: cleaned, each of at least NGRAM_CHARS characters that are no white space. Memory is
+        some 8 bytes a character.
 
     Returns:
       Shape [D, BANDS]. The keys of different bands differ.
@@ -82,58 +83,17 @@ def band_keys(texts: Sequence[str]) -> Keys:
 
     Source: Li, Owen, Zhang 2012 (one permutation); Shrivastava 2017 (densification).
     """
-    signatures = _densify(_sign([_drop_white_space(text) for text in texts]))
-    bands = signatures.reshape(-1, BANDS, ROWS).astype(np.uint64)
-    keys = np.empty((len(bands), BANDS), np.uint64)
-    keys[:] = np.arange(1, BANDS + 1)
-    for row in range(ROWS):
-        keys = _mix_64(keys ^ bands[:, :, row])
-    return keys
-
-
-def _drop_white_space(text: str) -> str:
-    """Cleaned texts have no other white space; this takes half the time of `split`."""
-    return text.replace(" ", "").replace("\n", "")
-
-
-def _sign(texts: Sequence[str]) -> Hashes:
-    """Returns the lowest hash in each bin, _EMPTY where there is none, shape [D, _BINS]."""
-    lengths = np.array([len(text) for text in texts], np.int64)
-    if np.any(lengths < NGRAM_CHARS):
+    codes, starts = encode(texts)
+    keys = np.empty((len(texts), BANDS), np.uint64)
+    failed = _library.band_keys(
+        *(codes, starts, len(texts), NGRAM_CHARS, BANDS, ROWS, _DONORS),
+        *(np.empty(_BINS, np.uint32), keys),
+    )
+    if failed:
         raise ValueError(
             f"texts must have at least {NGRAM_CHARS} characters that are no white space"
         )
-    hashes = _hash_ngrams("".join(texts))
-    bins = np.repeat(np.arange(len(texts)) * _BINS, lengths)
-    ends = np.cumsum(lengths)
-    for distance in range(1, NGRAM_CHARS):
-        bins[ends - distance] = len(texts) * _BINS  # n-grams of two texts go to a row of their own
-    bins = bins[: len(hashes)]
-    bins += (hashes >> 16) * _BINS >> 16
-    lowest = np.full((len(texts) + 1) * _BINS, _EMPTY, np.uint32)
-    np.minimum.at(lowest, bins, hashes)
-    return lowest[:-_BINS].reshape(-1, _BINS)
-
-
-def _hash_ngrams(text: str) -> Hashes:
-    """Returns a hash of each n-gram: a polynomial in _BASE modulo 2^32, mixed."""
-    chars = np.frombuffer(text.encode("utf-32-le"), "<u4")
-    count = max(0, len(chars) - NGRAM_CHARS + 1)
-    hashes = np.zeros(count, np.uint32)
-    for place in range(NGRAM_CHARS):
-        hashes *= _BASE
-        hashes += chars[place : place + count]
-    return _mix_32(hashes)
-
-
-def _mix_32(values: Hashes) -> Hashes:
-    """Mixes the bits of each value; source: MurmurHash3 (Appleby), fmix32."""
-    values ^= values >> 16
-    values *= 0x85EBCA6B
-    values ^= values >> 13
-    values *= 0xC2B2AE35
-    values ^= values >> 16
-    return values
+    return keys
 
 
 def _mix_64(values: Keys) -> Keys:
@@ -153,19 +113,6 @@ def _draw_donors() -> IntArray:
 
 
 _DONORS: Final = _draw_donors()
-
-
-def _densify(lowest: Hashes) -> Hashes:
-    """Fills empty bins; each takes the value of the first bin in its order that was not empty."""
-    filled = lowest.copy()
-    texts, bins = np.nonzero(lowest == _EMPTY)
-    for donors in _DONORS.T:
-        if not len(texts):
-            break
-        found = lowest[texts, donors[bins]]
-        filled[texts, bins] = found
-        texts, bins = texts[found == _EMPTY], bins[found == _EMPTY]
-    return filled
 
 
 # --- Candidates ---
@@ -218,14 +165,14 @@ def jaccard(a: str, b: str) -> float:
       a: a cleaned text of at least NGRAM_CHARS characters that are no white space.
       b: another.
     """
-    ngrams_of_a, ngrams_of_b = _ngrams_of(a), _ngrams_of(b)
-    common = len(ngrams_of_a & ngrams_of_b)
-    return common / (len(ngrams_of_a) + len(ngrams_of_b) - common)
-
-
-def _ngrams_of(text: str) -> set[str]:
-    text = _drop_white_space(text)
-    return {text[at : at + NGRAM_CHARS] for at in range(len(text) - NGRAM_CHARS + 1)}
+    codes_of_a, codes_of_b, common = encode_codes(a), encode_codes(b), np.empty(2, np.int64)
+    failed = _library.count_common_ngrams(
+        *(codes_of_a, len(codes_of_a), codes_of_b, len(codes_of_b), NGRAM_CHARS, common)
+    )
+    if failed:
+        raise MemoryError("no memory to compare two texts")
+    in_both, in_either = common.tolist()
+    return in_both / in_either
 
 
 def resolve(
@@ -251,3 +198,10 @@ def resolve(
         if winner not in losers and loser not in losers:
             losers[loser] = winner, resemblance
     return losers
+
+
+_library: Final = load_compiled(
+    __file__,
+    band_keys="uint32* int64* int64 int64 int64 int64 int64* uint32* uint64* -> int64",
+    count_common_ngrams="uint32* int64 uint32* int64 int64 int64* -> int64",
+)

@@ -1,12 +1,15 @@
-"""Pure packing: mask units of documents -> sequences of fixed length, nothing dropped."""
+"""Pure packing: mask units of documents -> sequences of fixed length, nothing dropped.
+
+What is done for every token is compiled.
+"""
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
+from vocab.compiled import load_compiled
 from vocab.special_tokens import CLS_ID, PAD_ID, SEP_ID
 
 MAX_UNIT_TOKENS: Final = 8
@@ -15,7 +18,6 @@ MAX_UNIT_TOKENS: Final = 8
 IntArray = npt.NDArray[np.int64]
 IdArray = npt.NDArray[np.uint16]
 BoolArray = npt.NDArray[np.bool_]
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class TokenStream(NamedTuple):
@@ -79,45 +81,13 @@ class Packing:
 
     def fill(self, rows: npt.NDArray[np.integer]) -> Sequences:
         """Returns the sequences of these numbers, shape [N], in this order."""
-        begins, lengths = self.begins[rows], self.lengths[rows]
-        token_ids = _take_windows(self._stream.ids, begins, lengths, self.max_seq_length)
-        word_starts = _take_windows(self._stream.unit_starts, begins, lengths, self.max_seq_length)
-        # Nearly all sequences are full to the last few places.
-        first = int(lengths.min(initial=self.max_seq_length - 2)) + 1
-        behind = np.arange(first, self.max_seq_length) > lengths[:, None]
-        token_ids[:, first:][behind] = PAD_ID
-        word_starts[:, first:][behind] = False
-        each = np.arange(len(rows))
-        token_ids[:, 0], word_starts[:, 0] = CLS_ID, True
-        token_ids[each, lengths + 1], word_starts[each, lengths + 1] = SEP_ID, True
-        return Sequences(token_ids, word_starts)
-
-
-def _take_windows(
-    values: npt.NDArray[Scalar], begins: IntArray, lengths: IntArray, width: int
-) -> npt.NDArray[Scalar]:
-    """Copies stretches of a stream into rows, from column 1 on, shape [N, width].
-
-    What stands behind a stretch, and in column 0, is left to be overwritten.
-    """
-    firsts = begins - 1
-    inside = (firsts >= 0) & (firsts + width <= len(values))
-    if inside.all():
-        # Each row is copied as a whole; nearly always all of them can be.
-        return (
-            sliding_window_view(values, width)[firsts] if len(firsts) else _rows(values, 0, width)
+        shape = len(rows), self.max_seq_length
+        token_ids, word_starts = np.empty(shape, np.uint16), np.empty(shape, np.bool_)
+        _library.fill_rows(
+            *(self._stream.ids, self._stream.unit_starts, self.begins, self.lengths),
+            *(rows.astype(np.int64), *shape, CLS_ID, SEP_ID, PAD_ID, token_ids, word_starts),
         )
-    rows = _rows(values, len(firsts), width)
-    if inside.any():
-        rows[inside] = sliding_window_view(values, width)[firsts[inside]]
-    for row in np.flatnonzero(~inside).tolist():
-        begin, length = begins[row], lengths[row]
-        rows[row, 1 : 1 + length] = values[begin : begin + length]
-    return rows
-
-
-def _rows(values: npt.NDArray[Scalar], count: int, width: int) -> npt.NDArray[Scalar]:
-    return np.zeros((count, width), values.dtype)
+        return Sequences(token_ids, word_starts)
 
 
 def join_documents(
@@ -134,15 +104,14 @@ def join_documents(
     Returns:
       The stream; documents without tokens leave no trace in it.
     """
-    begins = np.unique(document_begins)
-    begins = begins[(begins > 0) & (begins < len(ids))]
-    word_starts = word_starts.copy()
-    word_starts[:1] = True
-    word_starts[begins] = True
-    unit_starts = _cut_long_words(word_starts)
-    return TokenStream(
-        np.insert(ids.astype(np.uint16), begins, SEP_ID), np.insert(unit_starts, begins, True)
+    most = len(ids) + len(document_begins)
+    stream, unit_starts = np.empty(most, np.uint16), np.empty(most, np.bool_)
+    length = _library.join_documents(
+        *(ids.astype(np.int32, copy=False), word_starts, len(ids)),
+        *(document_begins, len(document_begins)),
+        *(SEP_ID, MAX_UNIT_TOKENS, stream, unit_starts),
     )
+    return TokenStream(stream[:length], unit_starts[:length])
 
 
 def join_streams(streams: Iterable[TokenStream]) -> TokenStream:
@@ -168,16 +137,6 @@ def ends_in_joined(lengths: Sequence[int]) -> list[int]:
     return ends
 
 
-def _cut_long_words(word_starts: BoolArray) -> BoolArray:
-    """Begins a new unit every MAX_UNIT_TOKENS tokens of the few words that are longer."""
-    unit_starts = word_starts.copy()
-    first_tokens = np.flatnonzero(word_starts)
-    ends = np.append(first_tokens[1:], len(word_starts))
-    for word in np.flatnonzero(ends - first_tokens > MAX_UNIT_TOKENS).tolist():
-        unit_starts[first_tokens[word] : ends[word] : MAX_UNIT_TOKENS] = True
-    return unit_starts
-
-
 def pack_stream(stream: TokenStream, max_seq_length: int) -> Packing:
     """Cuts a stream into sequences, in order, only between mask units.
 
@@ -199,26 +158,18 @@ def pack_stream(stream: TokenStream, max_seq_length: int) -> Packing:
         raise ValueError(
             f"max_seq_length must be at least {MAX_UNIT_TOKENS + 2}, got {max_seq_length}"
         )
-    return Packing(stream, *_find_cuts(stream, capacity), max_seq_length)
-
-
-def _find_cuts(stream: TokenStream, capacity: int) -> tuple[IntArray, IntArray]:
-    """Returns where in the stream each sequence begins and ends, shape [N] each."""
-    # Searched as bytes: the last unit start at or before a place is one call away.
-    separators = set(np.flatnonzero(stream.ids == SEP_ID).tolist())
-    find_last_start = stream.unit_starts.tobytes().rfind
-    total = len(stream.ids)
-    cuts: list[int] = []
-    begin = 0
-    while begin + capacity < total:
-        cut = find_last_start(1, begin, begin + capacity + 1)
-        cuts.append(cut)
-        begin = cut + (cut in separators)
-    if begin < total:
-        cuts.append(total)
-    ends = np.array(cuts, np.int64)
-    begins = ends[:-1] + (stream.ids[ends[:-1]] == SEP_ID)
-    return (
-        np.append(np.zeros(len(ends[:1]), np.int64), begins),
-        ends - (stream.ids[ends - 1] == SEP_ID),
+    # Each but the last takes a unit more than fits into its capacity.
+    most = len(stream.ids) // (capacity - MAX_UNIT_TOKENS + 1) + 1
+    begins, ends = np.empty(most, np.int64), np.empty(most, np.int64)
+    count = _library.find_cuts(
+        *(stream.ids, stream.unit_starts, len(stream.ids), capacity, SEP_ID, begins, ends)
     )
+    return Packing(stream, begins[:count], ends[:count], max_seq_length)
+
+
+_library: Final = load_compiled(
+    __file__,
+    join_documents="int32* bool* int64 int64* int64 uint16 int64 uint16* bool* -> int64",
+    find_cuts="uint16* bool* int64 int64 uint16 int64* int64* -> int64",
+    fill_rows="uint16* bool* int64* int64* int64* int64 int64 uint16 uint16 uint16 uint16* bool*",
+)

@@ -1,3 +1,4 @@
+import ctypes
 import hashlib
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import masking
-from pipeline.masking import draw_mask_ids, find_mask_units
+from pipeline.masking import draw_masking
 from vocab.special_tokens import CLS_ID, MASK_ID, PAD_ID, SEP_ID, UNK_ID
 
 FIRST_ID = 106
@@ -20,8 +21,8 @@ def generator(seed=0):
 
 
 def mask(token_ids, word_starts, prob=0.15, cap=24, seed=0, vocab_size=VOCAB_SIZE):
-    units = find_mask_units(token_ids, word_starts)
-    return draw_mask_ids(units, prob, cap, vocab_size, generator(seed))
+    rng = generator(seed)
+    return draw_masking(token_ids, word_starts, prob, cap, vocab_size, rng).mask_ids
 
 
 def sequence_of(words, max_seq_length):
@@ -132,7 +133,7 @@ def mask_plainly(token_ids, word_starts, prob, cap, vocab_size, rng):
 
 @settings(max_examples=100, deadline=None)
 @given(batches, probabilities, caps, seeds)
-def test_draw_mask_ids_equals_rule_applied_unit_by_unit(batch, prob, cap, seed):
+def test_draw_masking_equals_rule_applied_unit_by_unit(batch, prob, cap, seed):
     ids, starts = batch_of(batch, 128)
     plain = mask_plainly(ids, starts, prob, cap, VOCAB_SIZE, generator(seed))
     assert mask(ids, starts, prob, cap, seed).tolist() == plain.tolist()
@@ -147,21 +148,30 @@ def test_draw_mask_ids_equals_rule_applied_unit_by_unit(batch, prob, cap, seed):
     st.sampled_from([1, 3, 32]),
     st.sampled_from([0.0, 0.01, 0.15, 0.3, 0.6, 1.0]),
 )
-def test_choose_units_equals_rule_whatever_share_is_sorted(batch, prob, cap, seed, bits, share):
+def test_choose_slots_equals_rule_whatever_share_is_sorted(batch, prob, cap, seed, bits, share):
     ids, starts = batch_of(batch, 128)
     units = units_in(starts, ids)
     rng = generator(seed)
     # Of 1 and 3 bits, many priorities are equal.
     priorities = rng.integers(0, 2**bits, len(units)).astype(np.uint32) << np.uint32(32 - bits)
     coins = rng.random(len(ids))
-    found = masking._choose_units(find_mask_units(ids, starts), priorities, coins, prob, cap, share)
+    slots, countable, masked = masking._choose_slots(
+        ids, starts, priorities, coins, prob, cap, share
+    )
     plain = choose_plainly(units, len(ids), priorities.tolist(), coins.tolist(), prob, cap)
-    assert found.tolist() == plain
+    of_units = np.split(np.arange(ids.size), np.flatnonzero(starts)[1:])
+    assert slots.tolist() == [slot for unit in plain for slot in of_units[unit].tolist()]
+    assert countable.tolist() == np.count_nonzero(ids >= FIRST_ID, axis=1).tolist()
+    of_rows = [
+        sum(len(units[unit][1]) for unit in plain if units[unit][0] == row)
+        for row in range(len(ids))
+    ]
+    assert masked.tolist() == of_rows
 
 
 @settings(max_examples=100, deadline=None)
 @given(batches, probabilities, caps, seeds)
-def test_draw_mask_ids_masks_every_unit_wholly_or_not(batch, prob, cap, seed):
+def test_draw_masking_masks_every_unit_wholly_or_not(batch, prob, cap, seed):
     ids, starts = batch_of(batch, 128)
     chosen = mask(ids, starts, prob, cap, seed) > 0
     for row, columns in units_in(starts, ids):
@@ -170,7 +180,7 @@ def test_draw_mask_ids_masks_every_unit_wholly_or_not(batch, prob, cap, seed):
 
 @settings(max_examples=100, deadline=None)
 @given(batches, probabilities, caps, seeds)
-def test_draw_mask_ids_never_masks_or_draws_special_tokens(batch, prob, cap, seed):
+def test_draw_masking_never_masks_or_draws_special_tokens(batch, prob, cap, seed):
     ids, starts = batch_of(batch, 128)
     mask_ids = mask(ids, starts, prob, cap, seed, vocab_size=FIRST_ID + 3)
     assert not mask_ids[ids < FIRST_ID].any()
@@ -181,7 +191,7 @@ def test_draw_mask_ids_never_masks_or_draws_special_tokens(batch, prob, cap, see
 
 @settings(max_examples=100, deadline=None)
 @given(batches, probabilities, caps, seeds)
-def test_draw_mask_ids_never_masks_more_than_the_cap(batch, prob, cap, seed):
+def test_draw_masking_never_masks_more_than_the_cap(batch, prob, cap, seed):
     ids, starts = batch_of(batch, 128)
     assert np.count_nonzero(mask(ids, starts, prob, cap, seed), axis=1).max() <= cap
 
@@ -201,25 +211,34 @@ def test_masked_lm_prob_one_masks_every_countable_token(batch, seed):
     assert (mask_ids > 0).tolist() == (ids >= FIRST_ID).tolist()
 
 
-def test_draw_mask_ids_with_small_budget_fills_the_cap_of_single_tokens_exactly():
+def test_draw_masking_with_small_budget_fills_the_cap_of_single_tokens_exactly():
     ids, starts = batch_of([[[200]] * 126], 128)
     assert np.count_nonzero(mask(ids, starts, prob=1.0, cap=24)) == 24
 
 
-def test_draw_mask_ids_of_no_sequence_is_empty():
+def test_draw_masking_of_no_sequence_is_empty():
     ids, starts = batch_of([], 128)
     assert mask(ids, starts).shape == (0, 128)
 
 
-def test_find_mask_units_counts_neither_specials_nor_unknown_tokens():
+def test_draw_masking_counts_neither_specials_nor_unknown_tokens():
     ids, starts = batch_of([[[200, UNK_ID, 201], [SEP_ID], [202]], [[UNK_ID]]], 16)
-    units = find_mask_units(ids, starts)
-    assert units.first_slots.tolist() == [0, 1, 4, 5, 6, 16, 17, 18, 32]
-    assert units.first_units.tolist() == [0, 5, 8]
-    assert units.unit_lengths.tolist() == [0, 2, 0, 1, 0, 0, 0, 0]
-    assert units.row_lengths.tolist() == [3, 0]
-    assert (units.unit_lengths.dtype, units.row_lengths.dtype) == (np.int32, np.int32)
-    assert np.argwhere(mask(ids, starts, prob=1.0)).tolist() == [[0, 1], [0, 3], [0, 5]]
+    masking = draw_masking(ids, starts, 1.0, 24, VOCAB_SIZE, generator())
+    assert np.argwhere(masking.mask_ids).tolist() == [[0, 1], [0, 3], [0, 5]]
+    assert (masking.countable.tolist(), masking.masked.tolist()) == ([3, 0], [3, 0])
+
+
+def test_draw_masking_counts_what_stands_in_the_places_of_masked_tokens():
+    ids, starts, _ = full_batch(2_000, seed=1)
+    # Of four entries, one draw in four is the original.
+    ids = FIRST_ID + ids % 4
+    found = draw_masking(ids, starts, 0.15, 24, FIRST_ID + 4, generator(2))
+    is_masked = found.mask_ids > 0
+    visible = found.mask_ids[is_masked] - 1
+    assert found.as_mask_token == np.count_nonzero(visible == MASK_ID) > 0
+    assert found.kept == np.count_nonzero(visible == ids[is_masked]) > 0
+    assert found.masked.tolist() == np.count_nonzero(is_masked, axis=1).tolist()
+    assert found.countable.tolist() == [128] * 2_000
 
 
 class Draws:
@@ -238,7 +257,7 @@ class Draws:
 
 
 def test_shares_of_words_of_chance_end_below_the_bounds_and_begin_at_them():
-    units = find_mask_units(*batch_of([[[200]]], 16))
+    ids, starts = batch_of([[[200]]], 16)
     kept, replaced = int(0.8 * 2**64), int(0.9 * 2**64)
     drawn = FIRST_ID + ((VOCAB_SIZE - FIRST_ID) * (replaced % 2**32) >> 32)
     for word, visible in (
@@ -246,8 +265,8 @@ def test_shares_of_words_of_chance_end_below_the_bounds_and_begin_at_them():
         *((replaced - 1, 200), (replaced, drawn), (2**64 - 1, VOCAB_SIZE - 1)),
     ):
         # The first two words order the three units.
-        mask_ids = draw_mask_ids(units, 1.0, 24, VOCAB_SIZE, Draws(0, 0, word))
-        assert mask_ids[0, 1] == 1 + visible
+        drawn_masking = draw_masking(ids, starts, 1.0, 24, VOCAB_SIZE, Draws(0, 0, word))
+        assert drawn_masking.mask_ids[0, 1] == 1 + visible
 
 
 def test_few_units_are_sorted_and_that_is_seldom_too_few():
@@ -255,32 +274,26 @@ def test_few_units_are_sorted_and_that_is_seldom_too_few():
     assert masking._share_to_sort(1.0, 128) == 1.0
     share = masking._share_to_sort(0.15, 128)
     assert 0.25 < share < 0.3
-    ids, starts, _ = full_batch(600, seed=11)
-    units = find_mask_units(ids, starts)
-    low = np.random.default_rng(12).random(len(units.unit_lengths)) < share
-    tokens = np.add.reduceat(units.unit_lengths * low, units.first_units[:-1])
-    assert np.count_nonzero(tokens < 0.15 * units.row_lengths) < 20
+    ids, starts, lengths = full_batch(600, seed=11)
+    is_low = np.random.default_rng(12).random(np.count_nonzero(starts)) < share
+    of_low_units = np.repeat(is_low, np.diff(np.flatnonzero(starts), append=ids.size))
+    tokens = np.count_nonzero(of_low_units.reshape(ids.shape) & (lengths > 0), axis=1)
+    assert np.count_nonzero(tokens < 0.15 * 126) < 20
 
 
-def test_where_all_units_are_sorted_none_is_looked_at_again(monkeypatch):
-    ids, starts, _ = full_batch(5, seed=13)
-    units = find_mask_units(ids, starts)
-    priorities = np.random.default_rng(14).integers(0, 2**32, len(units.unit_lengths), np.uint32)
-    monkeypatch.setattr(masking, "_join_ranges", None)
-    for prob, cap in ((0.15, 24), (1.0, 126)):
-        assert len(masking._choose_units(units, priorities, np.zeros(5), prob, cap, 1.0)) > 5
-
-
-@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint32])
-def test_draw_mask_ids_draws_the_same_for_any_type_and_layout(dtype):
+def test_draw_masking_draws_the_same_for_any_layout():
     ids, starts, _ = full_batch(40, seed=8)
-    plain = mask(ids, starts)
-    wide = mask(np.asfortranarray(ids.astype(dtype)), np.repeat(starts, 2, axis=1)[:, ::2])
-    assert wide.dtype == dtype
-    assert wide.tolist() == plain.tolist()
+    other = mask(np.asfortranarray(ids), np.repeat(starts, 2, axis=1)[:, ::2])
+    assert other.tolist() == mask(ids, starts).tolist()
 
 
-def test_draw_mask_ids_draws_the_same_on_every_machine():
+def test_draw_masking_refuses_ids_of_another_type():
+    ids, starts, _ = full_batch(1, seed=8)
+    with pytest.raises(ctypes.ArgumentError):
+        mask(ids.astype(np.int32), starts)
+
+
+def test_draw_masking_draws_the_same_on_every_machine():
     places = np.arange(300 * 128).reshape(300, 128)
     ids = (FIRST_ID + places * 7919 % (VOCAB_SIZE - FIRST_ID)).astype(np.uint16)
     starts = places * places % 5 < 2

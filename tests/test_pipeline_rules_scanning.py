@@ -62,7 +62,7 @@ def test_encode_puts_a_line_feed_before_and_behind_each_text(texts):
     codes, starts = encode(texts)
     assert codes.tolist() == [ord(char) for text in texts for char in f"\n{text}"] + [10]
     assert starts.tolist() == [
-        sum(len(text) + 1 for text in texts[:at]) for at in range(len(texts))
+        sum(len(text) + 1 for text in texts[:at]) for at in range(len(texts) + 1)
     ]
 
 

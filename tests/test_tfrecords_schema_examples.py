@@ -182,25 +182,11 @@ def test_encode_examples_leaves_its_arrays_alone():
         np.testing.assert_array_equal(array, copy)
 
 
-@given(batches(), st.randoms())
-def test_complete_examples_other_order_and_masks_give_the_bytes_of_encode_examples(arrays, random):
-    token_ids, mask_ids, word_starts = arrays
-    sequences = examples.encode_sequences(token_ids, word_starts)
-    rows = random.sample(range(len(token_ids)), len(token_ids))
-    completed = examples.complete_examples(mask_ids, [sequences[row] for row in rows])
-    order = np.array(rows, np.intp)
-    assert completed == examples.encode_examples(token_ids[order], mask_ids, word_starts[order])
-
-
-def test_encode_sequences_arrays_of_different_length_raise():
-    ids = np.zeros((2, 8), np.uint16)
-    with pytest.raises(ValueError, match="zip"):
-        examples.encode_sequences(ids, np.zeros((1, 8), np.bool_))
-
-
-def test_complete_examples_columns_of_different_length_raises():
-    with pytest.raises(ValueError, match="zip"):
-        examples.complete_examples(np.zeros((2, 8), np.uint16), [b"c"])
+def test_encode_examples_arrays_of_different_shapes_raise():
+    ids, starts = np.zeros((2, 8), np.uint16), np.zeros((2, 8), np.bool_)
+    for arrays in ((ids[:1], ids, starts), (ids, ids[:, :7], starts), (ids, ids, starts[:1])):
+        with pytest.raises(ValueError, match=r"one shape, got \(\(\d, \d\), "):
+            examples.encode_examples(*arrays)
 
 
 def test_pack_word_starts_bit_i_of_16_stands_least_significant_first():

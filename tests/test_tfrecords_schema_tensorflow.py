@@ -124,15 +124,6 @@ def test_encode_examples_few_other_ids_equal_tensorflow_bytes(tf, length, usual,
 
 
 @pytest.mark.parametrize("length", [128, 512])
-def test_complete_examples_second_masking_equals_tensorflow_bytes(tf, length):
-    token_ids, mask_ids, word_starts = random_arrays(20, length, seed=6)
-    sequences = examples.encode_sequences(token_ids, word_starts)
-    completed = examples.complete_examples(mask_ids[::-1], sequences[::-1])
-    reversed_arrays = token_ids[::-1], mask_ids[::-1], word_starts[::-1]
-    assert completed == tensorflow_examples(tf, *reversed_arrays)
-
-
-@pytest.mark.parametrize("length", [128, 512])
 def test_parse_example_of_tensorflow_gets_the_arrays_back(tf, length):
     token_ids, mask_ids, word_starts = random_arrays(9, length, seed=length)
     parsed = tf.io.parse_example(

@@ -3,7 +3,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import vocab.pieces
 from vocab import Tokenizer
 from vocab.basic_tokens import decode_codes, split_basic_tokens
 from vocab.special_tokens import SPECIAL_TOKENS
@@ -79,15 +78,6 @@ def test_encode_word_over_200_folded_characters_is_unk(tokenizer, word, expected
 def test_encode_returns_plain_integers(tokenizer):
     ids = tokenizer.encode("中a")
     assert [type(token_id) for token_id in ids] == [int, int]
-
-
-def test_encode_twice_gives_the_same_ids_when_no_room_is_left_for_known_words(monkeypatch):
-    monkeypatch.setattr(vocab.pieces, "_MAX_KNOWN_STRETCHES", 1)
-    tokenizer = Tokenizer(TOKENS)
-    for _ in range(3):
-        assert names_of(tokenizer.encode("nable affa a nable")) == [
-            *("n", "##able", "aff", "##a", "a", "n", "##able")
-        ]
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ class BasicTokens(NamedTuple):
 
 def split_basic_tokens(text: str, cased: bool = False) -> BasicTokens:
     """Cuts a text into basic tokens."""
-    codes, positions = _keep_text(text) if cased else _fold_text(text)
+    codes, positions = _keep_text(text) if cased else fold_text(text)
     kinds = _look_up_kinds(codes)
     kept = kinds != Kind.DROP
     codes, positions, kinds = codes[kept], positions[kept], kinds[kept]
@@ -126,7 +126,7 @@ def _keep_text(text: str) -> tuple[CodeArray, IntArray]:
     return codes, np.arange(len(codes))
 
 
-def _fold_text(text: str) -> tuple[CodeArray, IntArray]:
+def fold_text(text: str) -> tuple[CodeArray, IntArray]:
     """Returns folded code points and the index of the character each one came from."""
     original = encode_codes(settle_final_sigma(text))
     unseen = original[~_is_folded[original]]
@@ -167,6 +167,11 @@ def classify(code: int, cased: bool = False) -> tuple[Kind, str]:
     if folded >= _ONE_TO_MANY:
         return Kind.DROP, ""
     return kind_of(chr(folded)), chr(folded)
+
+
+def is_intricate(code: int) -> bool:
+    """Tells whether a character becomes several when folded, or changes places."""
+    return _fold_code(code) in (_ONE_TO_MANY, _REORDERED)
 
 
 _NOT_SO_SIMPLE: Final = "\0"

@@ -1,188 +1,151 @@
-"""Stretches of letters -> word pieces, longest first; a stretch seen before is looked up.
+"""Code points -> the ids of a vocabulary, words cut into pieces, longest first; it is compiled."""
 
-New stretches are cut together, by one regular expression that holds the pieces as a tree of their
-letters; one by one, in Python, that took five times as long.
-"""
-
-import re
-from array import array
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
-from itertools import count, islice, repeat
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from vocab import basic_tokens
-from vocab.basic_tokens import BoolArray, IntArray, Kind
+from vocab.basic_tokens import BoolArray, CodeArray, IntArray, Kind
+from vocab.compiled import load_compiled
 from vocab.special_tokens import CONTINUATION, UNK_ID
 
 MAX_WORD_CHARS = 200
 """Longer words become [UNK] (bert4keras 0.9.9, `Tokenizer`, `word_maxlen`)."""
 
-_MAX_KNOWN_STRETCHES = 200_000  # about 40 MB; most are seen once, and frequent ones come again
+SPACE: Final = -1
+DROP: Final = -2
+_FIRST_LETTER: Final = -8
+"""What a code point is that is no token of its own: lower numbers are letters of the pieces."""
 
-_WORD = "\n"  # stands before each word, and in none
-
-# A piece of a stretch is one number: place in the stretch, whether it continues a word, id.
-_PLACE_SHIFT: Final = 33
-_CONTINUES: Final = 1 << 32
-_ID_MASK: Final = _CONTINUES - 1
+_FIRST_NODE, _OTHER_NODE = 0, 1
+_NO_ID: Final = -1
+_MORE_THAN_ANY: Final = 2**31 - 1
+"""Characters: longer than any text."""
 
 IdArray = npt.NDArray[np.int32]
+KindArray = npt.NDArray[np.int32]
 
 
-class Pieces(NamedTuple):
-    """The pieces of some stretches, in order.
+class CodeTokens(NamedTuple):
+    """The tokens of some code points.
 
     Attributes:
-      counts: pieces of each stretch, shape [S].
-      ids: shape [P].
-      places: index of the character of its stretch at which each begins, shape [P].
-      continues: True for a piece that continues a word, shape [P].
+      ids: shape [T].
+      positions: index of the character at which each token begins, not descending, shape [T].
+      word_starts: True where a token begins a word, never inside a run of pieces, shape [T].
+      white_space: number of codes that are white space.
+      dropped: number of codes that are dropped.
+      unknown: number of characters under [UNK].
     """
 
-    counts: IntArray
     ids: IdArray
-    places: IntArray
-    continues: BoolArray
+    positions: IntArray
+    word_starts: BoolArray
+    white_space: int
+    dropped: int
+    unknown: int
 
 
-class PieceTable:
-    """Cuts stretches of letters into the pieces of a vocabulary, and remembers them."""
+class UnknownKindError(ValueError):
+    """A code point is of a kind that is none.
 
-    def __init__(self, ids: Mapping[str, int], cased: bool) -> None:
-        """Prepares the look-ups.
+    Attributes:
+      kind: what the table says of it.
+    """
+
+    def __init__(self, kind: int) -> None:
+        super().__init__(f"a code point is of kind {kind}")
+        self.kind = kind
+
+
+class PieceTree:
+    """The words and pieces of a vocabulary as a tree of their letters."""
+
+    def __init__(self, ids: Mapping[str, int]) -> None:
+        """Builds the tree.
 
         Args:
           ids: of the entries of the vocabulary.
-          cased: whether case and accents are kept.
         """
-        self._ids = ids
-        self._cased = cased
-        self._forget()
-
-    @cached_property
-    def _cutter(self) -> "_WordCutter":
-        return _WordCutter(self._ids)
-
-    def _forget(self) -> None:
-        self._numbers: defaultdict[str, int] = defaultdict(count().__next__)
-        # Of stretch n, from place begins[n] to place begins[n + 1]: arrays, as tuples take ten
-        # times the memory.
-        self._pieces = array("q")
-        self._begins = array("q", [0])
-
-    def look_up(self, stretches: Sequence[str]) -> Pieces:
-        """Returns the pieces of stretches."""
-        if len(self._numbers) > _MAX_KNOWN_STRETCHES:
-            self._forget()
-        known = len(self._numbers)
-        numbers = np.fromiter(map(self._numbers.__getitem__, stretches), np.int64, len(stretches))
-        if new := len(self._numbers) - known:
-            self._add([*islice(reversed(self._numbers), new)][::-1])
-        begins = np.frombuffer(self._begins, np.int64)
-        firsts = begins[numbers]
-        counts = begins[numbers + 1] - firsts
-        flat = np.frombuffer(self._pieces, np.int64)[basic_tokens.list_runs(firsts, counts)]
-        ids = (flat & _ID_MASK).astype(np.int32)
-        return Pieces(counts, ids, flat >> _PLACE_SHIFT, (flat & _CONTINUES) != 0)
-
-    def _add(self, stretches: Iterable[str]) -> None:
-        words: list[str] = []
-        ends: list[int] = []
-        intricate: dict[int, IntArray] = {}
-        for stretch in stretches:
-            word = basic_tokens.fold_letters(stretch, self._cased)
-            if word is None:
-                for basic, positions in self._split(stretch):
-                    intricate[len(words)] = positions
-                    words.append(basic)
-            else:
-                words.append(word)
-            ends.append(len(words))
-        counts, pieces = self._cutter.cut(words)
-        piece_ends = np.cumsum(np.append(0, counts))
-        for number, positions in intricate.items():
-            own = pieces[piece_ends[number] : piece_ends[number + 1]]
-            own += positions[own >> _PLACE_SHIFT] - (own >> _PLACE_SHIFT) << _PLACE_SHIFT
-        begins = piece_ends[ends] + len(self._pieces)
-        self._pieces.frombytes(pieces.tobytes())
-        self._begins.frombytes(begins.tobytes())
-
-    def _split(self, stretch: str) -> Iterator[tuple[str, IntArray]]:
-        """Yields the basic tokens of a stretch, and where each character of them comes from."""
-        basic = basic_tokens.split_basic_tokens(stretch, self._cased)
-        folded = basic_tokens.decode_codes(basic.codes)
-        # Marks in canonical order may come before characters that stand before them.
-        positions = np.maximum.accumulate(basic.positions)
-        for start, end in zip(basic.starts.tolist(), basic.ends.tolist(), strict=True):
-            yield folded[start:end], positions[start:end]
-
-
-class _WordCutter:
-    """Cuts many words at once."""
-
-    def __init__(self, ids: Mapping[str, int]) -> None:
-        letters = {char for char in set("".join(ids)) if basic_tokens.kind_of(char) == Kind.LETTER}
-        firsts: list[str] = []
-        others: list[str] = []
-        self._ids: dict[str, int] = {}
-        self._lengths = np.ones(max([UNK_ID, *ids.values()]) + 1, np.int64)
+        letters = sorted(set("".join(ids)))
+        is_letter = [basic_tokens.kind_of(letter) == Kind.LETTER for letter in letters]
+        # 0 is any letter that is in no piece.
+        self._numbers = {
+            letter: number
+            for number, (letter, is_one) in enumerate(zip(letters, is_letter, strict=True), 1)
+            if is_one
+        }
+        edges: dict[tuple[int, int], int] = {}
+        ids_of_nodes = [_NO_ID, _NO_ID]
         for token, token_id in ids.items():
             stem = token.removeprefix(CONTINUATION) or token
-            # All others can stand in no word; single signs are basic tokens of their own.
-            if len(stem) == 1 or (len(stem) <= MAX_WORD_CHARS and letters.issuperset(stem)):
-                begins = stem == token
-                (firsts if begins else others).append(stem)
-                found = _WORD + stem if begins else stem
-                self._ids[found] = token_id
-                self._lengths[token_id] = len(found)
-        first, other = _match_longest(firsts), _match_longest(others)
-        # What no piece matches is taken one by one.
-        self._pattern = re.compile(f"{_WORD}{first}|{other}|[^{_WORD}]|{_WORD}")
+            if not self._numbers.keys() >= set(stem):
+                continue  # it can stand in no word
+            node = _FIRST_NODE if stem == token else _OTHER_NODE
+            for letter in stem:
+                edge = node, self._numbers[letter]
+                if edge not in edges:
+                    edges[edge] = len(ids_of_nodes)
+                    ids_of_nodes.append(_NO_ID)
+                node = edges[edge]
+            ids_of_nodes[node] = token_id
+        self._ids = np.array(ids_of_nodes, np.int32)
+        slots = 1 << (2 * len(edges)).bit_length()
+        self._keys, self._children = np.zeros(slots, np.uint64), np.empty(slots, np.int32)
+        nodes = np.array([*edges], np.int64).reshape(-1, 2)
+        _library.add_edges(
+            *(np.ascontiguousarray(nodes[:, 0]), np.ascontiguousarray(nodes[:, 1])),
+            *(np.array([*edges.values()], np.int32), len(edges)),
+            *(self._keys, self._children, slots - 1),
+        )
 
-    def cut(self, words: Sequence[str]) -> tuple[IntArray, IntArray]:
-        """Cuts words into pieces, longest first; a word that cannot be cut is one [UNK].
+    def kind_of_letter(self, letter: str) -> int:
+        """Returns what a folded letter is in a table of kinds."""
+        return _FIRST_LETTER - self._numbers.get(letter, 0)
+
+    def tokenize(
+        self,
+        codes: CodeArray,
+        kinds: KindArray,
+        positions: IntArray,
+        word_lengths: npt.NDArray[np.integer],
+    ) -> CodeTokens:
+        """Turns code points into tokens, words of letters into their longest pieces.
+
+        A word that cannot be cut into pieces, or has more than MAX_WORD_CHARS letters, is one
+        [UNK]. A token begins a word where the words of it and of the token before differ, unless
+        it is a piece that continues.
 
         Args:
-          words: W of them, none empty.
+          codes: shape [C].
+          kinds: of each code point of Unicode: the id of a token, SPACE, DROP or what
+            `kind_of_letter` returns; any other number is an error, shape [0x110000].
+          positions: index of the character that each of the codes comes from, not descending,
+            shape [C].
+          word_lengths: characters of each word, shape [W].
 
-        Returns:
-          How many pieces each word has, shape [W], and all pieces, coded, shape [P].
+        Raises:
+          UnknownKindError: a code is of another kind.
         """
-        text = "".join(map(_WORD.__add__, words))
-        found = self._pattern.findall(text)
-        ids = np.fromiter(map(self._ids.get, found, repeat(UNK_ID)), np.int64, len(found))
-        lengths = self._lengths[ids]
-        begins = np.cumsum(lengths) - lengths
-        is_first = basic_tokens.encode_codes(text)[begins] == ord(_WORD)
-        word = np.cumsum(is_first) - 1
-        word_begins = begins[is_first]
-        is_unknown = np.diff(word_begins, append=len(text)) > MAX_WORD_CHARS + len(_WORD)
-        is_unknown[word[ids == UNK_ID]] = True
-        ids[is_unknown[word]] = UNK_ID
-        places = np.where(is_first, 0, begins - word_begins[word] - len(_WORD))
-        pieces = places << _PLACE_SHIFT | np.where(is_first, 0, _CONTINUES) | ids
-        kept = is_first | (ids != UNK_ID)
-        return np.bincount(word[kept], minlength=len(words)), pieces[kept]
+        count = len(codes)
+        ids, places = np.empty(count, np.int32), np.empty(count, np.int64)
+        word_starts, counts = np.empty(count, np.bool_), np.empty(3, np.int64)
+        found = _library.tokenize(
+            *(codes, kinds, positions, count),
+            np.append(word_lengths, _MORE_THAN_ANY).astype(np.int32),
+            *(self._keys, self._children, self._ids, len(self._keys) - 1),
+            *(UNK_ID, ids, places, word_starts, counts),
+        )
+        if found < 0:
+            raise UnknownKindError(int(kinds[codes[-1 - found]]))
+        return CodeTokens(ids[:found], places[:found], word_starts[:found], *counts.tolist())
 
 
-def _match_longest(words: Iterable[str]) -> str:
-    """Returns a regular expression that matches the longest of some different words."""
-    by_first: defaultdict[str, list[str]] = defaultdict(list)
-    for word in words:
-        by_first[word[:1]].append(word[1:])
-    # Where a word ends, nothing more is the last choice.
-    ends = by_first.pop("", None) is not None
-    letters = [re.escape(char) for char, rests in by_first.items() if rests == [""]]
-    choices = [
-        re.escape(char) + _match_longest(rests) for char, rests in by_first.items() if rests != [""]
-    ]
-    if letters:
-        choices.append(f"[{''.join(letters)}]")
-    if ends:
-        choices.append("")
-    return f"(?:{'|'.join(choices)})" if choices else "(?!)"
+_library: Final = load_compiled(
+    __file__,
+    add_edges="int64* int64* int32* int64 uint64* int32* uint64",
+    tokenize="uint32* int32* int64* int64 int32* uint64* int32* int32* uint64 int32"
+    " int32* int64* bool* int64* -> int64",
+)

@@ -1,13 +1,13 @@
-"""Text -> ids over whole arrays, and back: BERT's WordPiece tokenizer.
+"""Text -> ids, a whole text at once, and back: BERT's WordPiece tokenizer.
 
 The ids of a text are those of the whole text; words only say where mask units may begin.
 
-A single CJK character or punctuation mark is one gather from a table of code points. The stretches
-between them, Latin words, numbers and kana, are looked up whole among the stretches seen before.
+What a character is stands in a table by code point, filled as code points turn up: most of Unicode
+never does. A text with a character that folds to several, as Hangul syllables do, is folded first.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
@@ -16,14 +16,21 @@ import numpy.typing as npt
 
 from vocab import basic_tokens
 from vocab.basic_tokens import BoolArray, CodeArray, IntArray, Kind
-from vocab.pieces import MAX_WORD_CHARS, IdArray, PieceTable
+from vocab.pieces import (
+    DROP,
+    MAX_WORD_CHARS,
+    SPACE,
+    CodeTokens,
+    IdArray,
+    KindArray,
+    PieceTree,
+    UnknownKindError,
+)
 from vocab.special_tokens import UNK_ID
 from vocab.spelling import Spelling
 
-# What the table of code points says, beside ids.
-_SPACE: Final = -1
-_LETTER: Final = -2
-_INTRICATE: Final = -3  # dropped, or folded to several code points or to a special order
+# What a table of kinds says beside what pieces.py knows.
+_INTRICATE: Final = -3
 _UNSEEN: Final = -4
 
 
@@ -60,13 +67,6 @@ class Tokens(NamedTuple):
     fates: Fates
 
 
-class _Extra(NamedTuple):
-    """Tokens that begin inside a character at which another begins; fields as in Tokens."""
-
-    ids: IdArray
-    positions: IntArray
-
-
 class Tokenizer:
     """Turns text into the ids of a vocabulary.
 
@@ -85,8 +85,12 @@ class Tokenizer:
         """
         self.cased = cased
         self._ids = {token: token_id for token_id, token in enumerate(tokens)}
-        self._pieces = PieceTable(self._ids, cased)
-        self._by_code = np.full(0x110000, _UNSEEN, np.int32)
+        self._of_characters = np.full(0x110000, _UNSEEN, np.int32)
+        self._of_folded = np.full(0x110000, _UNSEEN, np.int32)
+
+    @cached_property
+    def _tree(self) -> PieceTree:
+        return PieceTree(self._ids)
 
     @cached_property
     def _spelling(self) -> Spelling:
@@ -125,7 +129,9 @@ class Tokenizer:
         """
         tokens = self.tokenize(text, np.array([len(text)]))
         starts = tokens.positions
-        spaces = np.flatnonzero(self._look_up_chars(basic_tokens.encode_codes(text)) == _SPACE)
+        codes = basic_tokens.encode_codes(text)
+        _fill(self._of_characters, codes, self._kind_of)
+        spaces = np.flatnonzero(self._of_characters[codes] == SPACE)
         stops = np.sort(np.concatenate((starts, spaces, [len(text)])))
         ends = stops[np.searchsorted(stops, starts, side="right")]
         return tokens.ids.tolist(), np.stack((starts, ends), axis=1)
@@ -162,118 +168,62 @@ class Tokenizer:
         if not self.cased and basic_tokens.CAPITAL_SIGMA in text:
             text = basic_tokens.settle_final_sigma(text)
         codes = basic_tokens.encode_codes(text)
-        ids_of_chars = self._look_up_chars(codes)
-        is_space = ids_of_chars == _SPACE
-        starts, stretches = basic_tokens.find_stretches(codes, ids_of_chars <= _LETTER)
-        dropped = self._find_dropped(ids_of_chars == _INTRICATE, starts, stretches)
-        extra, continuing = self._place_stretches(starts, stretches, ids_of_chars)
-        is_token = ids_of_chars >= 0
-        positions = np.flatnonzero(is_token)
-        ids = ids_of_chars[positions]
-        word_starts = _find_word_starts(word_lengths, is_token, positions, continuing)
-        fates = _count_fates(ids, positions, is_space, dropped)
-        return _insert_tokens(Tokens(ids, positions, word_starts, fates), extra)
+        try:
+            found = self._tokenize(
+                codes, np.arange(len(codes)), word_lengths, self._of_characters, self._kind_of
+            )
+        except UnknownKindError:  # intricate
+            found = self._tokenize_folded(text, word_lengths)
+        in_tokens = len(codes) - found.white_space - found.dropped
+        fates = Fates(in_tokens, found.white_space, found.dropped, found.unknown)
+        return Tokens(found.ids, found.positions, found.word_starts, fates)
 
-    def _look_up_chars(self, codes: CodeArray) -> IdArray:
-        """Returns the id of each character that is a token, else what it is, shape [C]."""
-        found = self._by_code[codes]
-        unseen = np.flatnonzero(found == _UNSEEN)
-        if len(unseen):
-            new = codes[unseen]
-            for code in np.unique(new).tolist():
-                self._by_code[code] = self._classify(code)
-            found[unseen] = self._by_code[new]
-        return found
+    def _tokenize_folded(self, text: str, word_lengths: npt.NDArray[np.integer]) -> CodeTokens:
+        codes, positions = basic_tokens.fold_text(text)
+        # Marks in canonical order may come before characters that stand before them.
+        places = np.maximum.accumulate(positions)
+        found = self._tokenize(codes, places, word_lengths, self._of_folded, self._kind_of_folded)
+        is_left = np.zeros(len(text), np.bool_)
+        is_left[positions[self._of_folded[codes] != DROP]] = True
+        return found._replace(dropped=len(text) - int(np.count_nonzero(is_left)))
 
-    def _classify(self, code: int) -> int:
+    def _tokenize(
+        self,
+        codes: CodeArray,
+        positions: IntArray,
+        word_lengths: npt.NDArray[np.integer],
+        kinds: KindArray,
+        kind_of: Callable[[int], int],
+    ) -> CodeTokens:
+        """Tokenizes codes; fills the table of kinds where it says nothing of them."""
+        try:
+            return self._tree.tokenize(codes, kinds, positions, word_lengths)
+        except UnknownKindError as error:
+            if error.kind != _UNSEEN:
+                raise
+        _fill(kinds, codes, kind_of)
+        return self._tree.tokenize(codes, kinds, positions, word_lengths)
+
+    def _kind_of(self, code: int) -> int:
+        """Returns what a table says of a character."""
         kind, folded = basic_tokens.classify(code, self.cased)
+        if kind == Kind.DROP and not self.cased and basic_tokens.is_intricate(code):
+            return _INTRICATE
+        return self._number_of(kind, folded)
+
+    def _kind_of_folded(self, code: int) -> int:
+        """Returns what a table says of a folded character."""
+        return self._number_of(basic_tokens.kind_of(chr(code)), chr(code))
+
+    def _number_of(self, kind: Kind, folded: str) -> int:
         if kind == Kind.SINGLE:
             return self._ids.get(folded, UNK_ID)
-        return {Kind.SPACE: _SPACE, Kind.LETTER: _LETTER, Kind.DROP: _INTRICATE}[kind]
-
-    def _find_dropped(
-        self, is_intricate: BoolArray, starts: IntArray, stretches: Sequence[str]
-    ) -> IntArray:
-        """Returns where characters stand that leave nothing in any token, ascending.
-
-        What is around a stretch does not matter to its basic tokens.
-        """
-        dropped = [np.empty(0, np.int64)]
-        with_some = np.searchsorted(starts, np.flatnonzero(is_intricate), side="right") - 1
-        numbers: list[int] = np.unique(with_some).tolist()
-        for number in numbers:
-            stretch = stretches[number]
-            left = basic_tokens.split_basic_tokens(stretch, self.cased).positions
-            dropped.append(starts[number] + np.setdiff1d(np.arange(len(stretch)), left))
-        return np.concatenate(dropped)
-
-    def _place_stretches(
-        self, starts: IntArray, stretches: list[str], ids_of_chars: IdArray
-    ) -> tuple[_Extra, IntArray]:
-        """Puts the pieces of all stretches of letters at the characters where they begin.
-
-        Returns:
-          Tokens that begin inside a character at which another begins, such as the parts of a
-          Hangul syllable; and the positions of pieces that continue a word.
-        """
-        counts, ids, places, continues = self._pieces.look_up(stretches)
-        positions = np.repeat(starts, counts) + places
-        shares_character = np.zeros(len(ids), np.bool_)
-        shares_character[1:] = positions[1:] == positions[:-1]
-        ids_of_chars[positions[~shares_character]] = ids[~shares_character]
-        extra = _Extra(ids[shares_character], positions[shares_character])
-        return extra, positions[continues & ~shares_character]
+        if kind == Kind.LETTER:
+            return self._tree.kind_of_letter(folded)
+        return SPACE if kind == Kind.SPACE else DROP
 
 
-def _find_word_starts(
-    word_lengths: npt.NDArray[np.integer],
-    is_token: BoolArray,
-    positions: IntArray,
-    continuing: IntArray,
-) -> BoolArray:
-    """Finds the tokens between which and the one before them a word begins, shape [T]."""
-    begins = np.zeros(len(is_token) + 1, np.bool_)
-    begins[np.cumsum(word_lengths, dtype=np.int64)] = True
-    # A word that begins at a character without token, such as a space, is the next token's.
-    behind = np.flatnonzero(begins[:-1] & ~is_token) + 1
-    begins[behind] = True
-    further = behind[~np.append(is_token, True)[behind]]
-    if len(further):
-        next_tokens = np.searchsorted(positions, further)
-        begins[positions[next_tokens[next_tokens < len(positions)]]] = True
-    begins[continuing] = False
-    word_starts = begins[positions]
-    word_starts[:1] = True
-    return word_starts
-
-
-def _count_fates(
-    ids: IdArray, positions: IntArray, is_space: BoolArray, dropped: IntArray
-) -> Fates:
-    """Counts characters by what became of them.
-
-    A token spans the characters from its own to before the next token's, without white space and
-    dropped ones.
-    """
-    white_space = int(np.count_nonzero(is_space))
-    unknown = np.flatnonzero(ids == UNK_ID)
-    begins = positions[unknown]
-    ends = np.append(positions, len(is_space))[unknown + 1]
-    spans = basic_tokens.list_runs(begins, ends - begins)
-    is_gap = is_space.copy()
-    is_gap[dropped] = True
-    under_unknown = len(spans) - int(np.count_nonzero(is_gap[spans]))
-    in_tokens = len(is_space) - white_space - len(dropped)
-    return Fates(in_tokens, white_space, len(dropped), under_unknown)
-
-
-def _insert_tokens(tokens: Tokens, extra: _Extra) -> Tokens:
-    """Puts further tokens, which begin no word, behind those that begin at the same character."""
-    if not len(extra.ids):
-        return tokens
-    places = np.searchsorted(tokens.positions, extra.positions, side="right")
-    return tokens._replace(
-        ids=np.insert(tokens.ids, places, extra.ids),
-        positions=np.insert(tokens.positions, places, extra.positions),
-        word_starts=np.insert(tokens.word_starts, places, False),
-    )
+def _fill(kinds: KindArray, codes: CodeArray, kind_of: Callable[[int], int]) -> None:
+    """Fills a table of kinds where it says nothing of some codes."""
+    for code in np.unique(codes[kinds[codes] == _UNSEEN]).tolist():
+        kinds[code] = kind_of(code)

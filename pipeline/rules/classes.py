@@ -51,14 +51,15 @@ def _all_characters() -> str:
     return codes.tobytes().decode("utf-32-le", errors="surrogatepass")
 
 
-def encode(texts: Sequence[str]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.intp]]:
+def encode(texts: Sequence[str]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
     """Returns the code points of texts, one after the other, a line feed before and behind each.
 
     Returns:
-      Code points, shape [C]; where the line feed before each text stands, shape [D].
+      Code points, shape [C]; where the line feed before each text stands and, last, the one behind
+      all, shape [D + 1].
     """
     joined = "\n".join(["", *texts, ""])
     codes = np.frombuffer(joined.encode("utf-32-le", errors="surrogatepass"), np.uint32)
-    starts = np.zeros(len(texts), np.intp)
-    np.cumsum([len(text) + 1 for text in texts[:-1]], out=starts[1:])
+    starts = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum([len(text) + 1 for text in texts], out=starts[1:])
     return codes, starts

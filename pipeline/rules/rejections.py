@@ -4,7 +4,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cache
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from pipeline.config import DocumentsConfig
 from pipeline.rules.classes import CHINESE, CODE_POINTS, encode, members
+from vocab.compiled import load_compiled
 
 TOO_SHORT: Final = "too_short"
 UNSETTLED: Final = "unsettled"
@@ -34,10 +34,6 @@ _MOJIBAKE: Final = re.compile(
     rf"|[{_WRONGLY_READ}]|斤拷|烫烫烫|屯屯屯"
 )
 
-_CODES_AT_ONCE: Final = 1 << 16
-_SLOT_BITS: Final = 18
-"""Four slots for each n-gram looked at together: a fifth of them share one by chance."""
-
 Counts = npt.NDArray[np.uint32]
 Mask = npt.NDArray[np.bool_]
 """A value for each text of a batch, shape [D]."""
@@ -49,7 +45,8 @@ class Batch(NamedTuple):
     Attributes:
       texts: the texts.
       codes: their code points with a line feed before and behind each, shape [C].
-      starts: where the line feed before each stands, shape [D]; of this shape are all others.
+      starts: where the line feed before each stands and, last, the one behind all, shape [D + 1];
+        all others have shape [D].
       lengths: characters.
       visible: characters that are no white space.
       chinese: ideographs.
@@ -60,8 +57,8 @@ class Batch(NamedTuple):
 
     texts: Sequence[str]
     codes: npt.NDArray[np.uint32]
-    starts: npt.NDArray[np.intp]
-    lengths: npt.NDArray[np.intp]
+    starts: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
     visible: Counts
     chinese: Counts
     letters: Counts
@@ -72,17 +69,9 @@ class Batch(NamedTuple):
     def of(cls, texts: Sequence[str]) -> "Batch":
         """Counts the characters of at least one text."""
         codes, starts = encode(texts)
-        classes = _class_table().take(codes, mode="clip")[:-1]
-        counts = [
-            np.add.reduceat(classes >> np.uint8(bit) & np.uint8(1), starts, dtype=np.uint32)
-            for bit in range(len(_CLASSES))
-        ]
-        lengths = np.array([len(text) for text in texts])
-        visible, chinese, letters, odd, line_ends = counts
-        return cls(
-            *(texts, codes, starts, lengths, visible, chinese, letters, odd),
-            line_ends - np.uint32(1),
-        )
+        counts = np.empty((len(texts), len(_CLASSES)), np.uint32)
+        _library.count_classes(codes, starts, len(texts), _class_table(), len(_CLASSES), counts)
+        return cls(texts, codes, starts, np.diff(starts) - 1, *counts.T)
 
 
 _CLASSES: Final = (_VISIBLE, CHINESE, _LETTERS, f"{_LATIN}{_WRONGLY_READ}斤烫屯", r"\n")
@@ -126,37 +115,13 @@ def has_repeated_ngrams(batch: Batch, max_fraction: float) -> Mask:
     and the share of n-grams, not of characters in them.
     """
     ngrams = np.maximum(batch.lengths - (NGRAM_CHARS - 1), 0)
-    hashes = _hash_ngrams(batch)
-    suspects = _count_shared_slots(hashes, batch.starts) > max_fraction * ngrams
-    for document in np.flatnonzero(suspects).tolist():
-        start = batch.starts[document] + 1
-        distinct = set(hashes[start : start + ngrams[document]].tolist())
-        suspects[document] = ngrams[document] - len(distinct) > max_fraction * ngrams[document]
-    return suspects
-
-
-def _hash_ngrams(batch: Batch) -> Counts:
-    """Returns hashes of the n-grams that begin at each code point, other ones for each text."""
-    hashes = np.append(batch.codes, np.zeros(NGRAM_CHARS, np.uint32))
-    for width, factor in ((1, 0x9E3779B1), (2, 0x85EBCA6B), (4, 0xC2B2AE35)):
-        hashes = hashes[:-width] * np.uint32(factor) + hashes[width:]
-    salts = np.arange(len(batch.texts), dtype=np.uint32) * np.uint32(0x27D4EB2F)
-    return hashes[: len(batch.codes) - 1] + np.repeat(salts, batch.lengths + 1)
-
-
-def _count_shared_slots(hashes: Counts, starts: npt.NDArray[np.intp]) -> Counts:
-    """Returns for each text how many n-grams share a slot with a later one: all equal ones do."""
-    slots = (hashes >> np.uint32(32 - _SLOT_BITS)).astype(np.intp)
-    places = np.arange(len(slots), dtype=np.int32)
-    last = np.empty(1 << _SLOT_BITS, np.int32)
-    shared = np.empty(len(slots), np.bool_)
-    # Some texts at a time: slots are few enough to stay near the processor, and do not fill up.
-    firsts = starts[np.flatnonzero(np.diff(starts // _CODES_AT_ONCE, prepend=-1))].tolist()
-    for first, end in pairwise([*firsts, len(slots)]):
-        some = slots[first:end]
-        last[some] = places[first:end]
-        shared[first:end] = last.take(some, mode="clip") != places[first:end]
-    return np.add.reduceat(shared, starts, dtype=np.uint32)
+    repeated = np.empty(len(batch.texts), np.int64)
+    failed = _library.count_repeated_ngrams(
+        batch.codes, batch.starts, len(batch.texts), NGRAM_CHARS, repeated
+    )
+    if failed:
+        raise MemoryError("no memory to count n-grams")
+    return repeated > max_fraction * ngrams
 
 
 def has_repeated_lines(batch: Batch, max_fraction: float) -> Mask:
@@ -226,3 +191,10 @@ _FINDERS: Final[dict[str, Callable[[Batch, DocumentsConfig], Mask]]] = {
 
 REJECTIONS: Final = (UNSETTLED, TOO_SHORT, *_FINDERS)
 """Of those that hold, the first is the reason; UNSETTLED is found by the cleaner."""
+
+
+_library: Final = load_compiled(
+    __file__,
+    count_classes="uint32* int64* int64 uint8* int64 uint32*",
+    count_repeated_ngrams="uint32* int64* int64 int64 int64* -> int64",
+)

@@ -5,10 +5,10 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.rules.classes import CODE_POINTS, encode, members
 from pipeline.rules.kinds import RUN_CHARS, Trigger
+from vocab.compiled import load_compiled
 
 _TABLE_BITS: Final = 32
 
@@ -29,26 +29,28 @@ class Scanner:
         pairs = [trigger for trigger in triggers if trigger.second]
         bits = {trigger: bit for bit, trigger in enumerate(dict.fromkeys([*singles, *pairs]))}
         self.flags = {trigger: 1 << bit for trigger, bit in bits.items()}
-        self._shift = np.uint32(len(set(pairs)))
+        self._shift = len(set(pairs))
         if len(bits) + self._shift > _TABLE_BITS:
             raise ValueError(f"triggers need {len(bits) + self._shift} bits, got {_TABLE_BITS}")
-        self._any_second = np.uint32((1 << len(set(singles))) - 1)
-        self._runs = np.uint32(sum(self.flags[trigger] for trigger in bits if trigger.run))
+        self._any_second = (1 << len(set(singles))) - 1
+        self._runs = sum(self.flags[trigger] for trigger in bits if trigger.run)
         self._table = np.zeros(CODE_POINTS, np.uint32)
         for trigger, bit in bits.items():
             self._table[members(trigger.first)] |= np.uint32(1 << bit)
             if trigger.second:
-                self._table[members(trigger.second)] |= np.uint32(1 << bit) << self._shift
+                self._table[members(trigger.second)] |= np.uint32(1 << bit + self._shift)
 
     def scan(self, texts: Sequence[str]) -> list[int]:
         """Returns the flags of each text."""
         if not texts:
             return []
         codes, starts = encode(texts)
-        bits = self._table.take(codes, mode="clip")
-        hits = bits[:-1] & (bits[1:] >> self._shift | self._any_second)
-        hits &= _begin_runs(codes) * self._runs | ~self._runs
-        return np.bitwise_or.reduceat(hits, starts).tolist()
+        flags = np.empty(len(texts), np.uint32)
+        _library.scan(
+            *(codes, starts, len(texts), self._table, self._shift),
+            *(self._any_second, self._runs, RUN_CHARS, flags),
+        )
+        return flags.tolist()
 
 
 @lru_cache(maxsize=2)
@@ -57,11 +59,6 @@ def load_scanner(triggers: tuple[Trigger, ...]) -> Scanner:
     return Scanner(triggers)
 
 
-def _begin_runs(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
-    """Returns which but the last of some code points are the first of RUN_CHARS equal ones."""
-    same = codes[:-1] == codes[1:]
-    begin = same.copy()
-    for distance in range(1, RUN_CHARS - 1):
-        begin[:-distance] &= same[distance:]
-        begin[-distance:] = False
-    return begin
+_library: Final = load_compiled(
+    __file__, scan="uint32* int64* int64 uint32* uint32 uint32 uint32 int64 uint32*"
+)
