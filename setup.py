@@ -12,7 +12,6 @@ LIGHT_CORE = [
     "jieba>=0.42.1,<0.43",
     "numpy>=1.26,<3",
     "orjson>=3.9,<4",
-    "rjieba>=0.2.2,<0.3",
     "tqdm>=4.66,<5",
     "zstandard>=0.22,<1",
 ]
@@ -41,6 +40,7 @@ DEV = [
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",
     "pytest-xdist>=3.6,<4",
+    "rjieba>=0.2.2,<0.3",
     "ruff>=0.14,<1",
     "transformers>=5,<6",
     *SCRIPT,

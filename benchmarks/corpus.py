@@ -20,7 +20,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby, islice
+from itertools import accumulate, groupby, islice
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
@@ -308,11 +308,9 @@ def cut_in_half(clause: str) -> tuple[str, str]:
 
     Runs of Latin letters, digits and signs, such as tags, are spared if possible.
     """
-    ends: list[int] = []
-    end = 0
-    for word in load_segmenter("rjieba")(clause)[:-1]:
-        end += len(word)
-        ends.append(end)
+    lengths = load_segmenter("rjieba")([clause])
+    # Behind the last word stands a line feed.
+    ends: list[int] = [*accumulate(lengths[:-2].tolist())]
     if not ends:
         return clause, ""
     good = [

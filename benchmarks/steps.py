@@ -29,7 +29,7 @@ from pipeline.ledger import Ledger
 from pipeline.manifest import Manifest
 from pipeline.process import tune_process
 from pipeline.rules import Cleaner
-from pipeline.segmentation import Segmenter, load_segmenter, measure_words
+from pipeline.segmentation import Segmenter, load_segmenter
 from pipeline.stages import clean, duplicates, finish
 from vocab.tokenizer import Tokenizer
 from vocab.vocab_file import parse_vocab
@@ -126,7 +126,7 @@ def measure_steps(
     tune_process()  # memory is managed as in a run
     documents, config = documents or DocumentsConfig(), config or InstancesConfig()
     # Dictionary and tables are there from now on.
-    load_segmenter(config.segmenter)("今天下雨")
+    load_segmenter(config.segmenter)
     Cleaner("plain", documents).clean(["今天下雨"])
     tokenizer = Tokenizer(parse_vocab(vocab, "vocab.txt"), config.cased)
     layout, clock = Layout(output_dir), Clock((*STEPS, _BARE))
@@ -245,7 +245,7 @@ def _charged_to(clock: Clock) -> Generator[None]:
         **{name: clock.charging_each(step, resolve_name(name)) for name, step in _YIELDS.items()},
         "pipeline.dedup.pack_key_file": _pack_keys_on(clock),
         "pipeline.stages.finish.read_row_lines": _read_rows_on(clock),
-        "pipeline.instances.measure_words": _measure_words_on(clock),
+        "pipeline.instances.load_segmenter": _load_segmenter_on(clock),
         "pipeline.instances._write_masked": _write_masked_on(clock),
     }
     with ExitStack() as stack:
@@ -275,22 +275,27 @@ def _read_rows_on(clock: Clock) -> Callable[..., list[bytes]]:
     return clock.charging(COMPRESS, read_all)
 
 
-def _measure_words_on(clock: Clock) -> Callable[..., Any]:
+def _load_segmenter_on(clock: Clock) -> Callable[[str], Segmenter]:
     """Runs the bare loop over the same texts, in turn before and after."""
-    bare, whole = clock.charging(_BARE, cut_bare), clock.charging(SEGMENT, measure_words)
+    bare = clock.charging(_BARE, cut_bare)
     turn = 0
 
-    def charged(texts: Sequence[str], segment: Segmenter) -> Any:
-        nonlocal turn
-        turn += 1
-        if turn % 2:
-            bare(texts)
-        lengths = whole(texts, segment)
-        if not turn % 2:
-            bare(texts)
-        return lengths
+    def load(name: str) -> Segmenter:
+        segment = clock.charging(SEGMENT, load_segmenter(name))
 
-    return charged
+        def charged(texts: Sequence[str]) -> Any:
+            nonlocal turn
+            turn += 1
+            if turn % 2:
+                bare(texts)
+            lengths = segment(texts)
+            if not turn % 2:
+                bare(texts)
+            return lengths
+
+        return charged
+
+    return load
 
 
 def _write_masked_on(clock: Clock) -> Callable[..., Any]:

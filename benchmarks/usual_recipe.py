@@ -16,13 +16,13 @@ import sys
 import time
 import types
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from pipeline.segmentation import Segmenter, load_segmenter
+from pipeline.segmentation import load_jieba
 
 DOCUMENTS_PER_GROUP: Final = 10  # so many articles are packed together
 _SENTENCE: Final = re.compile(r".*?[\n。]+")
@@ -63,7 +63,7 @@ class _Recipe(NamedTuple):
     """What every step needs, loaded once."""
 
     tokenizer: Any
-    segment: Segmenter
+    segment: Callable[[str], list[str]]
     rng: np.random.RandomState
     max_seq_length: int
     masked_lm_prob: float
@@ -77,7 +77,7 @@ def run_usual_recipe(
     output_path: str,
     seed: int,
     masked_lm_prob: float = 0.15,
-    segment: Segmenter | None = None,
+    segment: Callable[[str], list[str]] | None = None,
 ) -> RecipeResult:
     """Writes one TFRecord file of masked sequences and measures it.
 
@@ -100,7 +100,7 @@ def run_usual_recipe(
     documents = list(texts)
     recipe = _Recipe(
         load_tokenizers().Tokenizer(vocab_path, do_lower_case=True),
-        segment or load_segmenter("jieba"),
+        segment or load_jieba(),
         np.random.RandomState(seed),
         max_seq_length,
         masked_lm_prob,

@@ -22,7 +22,7 @@ from pipeline.manifest import load_manifest
 from pipeline.masking import Masking, draw_masking
 from pipeline.records import TRAIN, Block, Shard
 from pipeline.resume import Stage
-from pipeline.segmentation import Segmenter, load_segmenter, measure_words
+from pipeline.segmentation import Segmenter, load_segmenter
 from pipeline.units import deal_blocks, seed_of
 from tfrecords_schema import features
 from tfrecords_schema.examples import encode_examples
@@ -261,7 +261,7 @@ def segment_and_tokenize(
       The tokens, and what became of the characters of the documents.
     """
     text = "\n".join([*texts, ""])
-    tokens = tokenizer.tokenize(text, measure_words(texts, segment))
+    tokens = tokenizer.tokenize(text, segment(texts))
     document_ends = np.cumsum([len(text) + 1 for text in texts])
     document_begins = np.searchsorted(tokens.positions, document_ends)
     stream = packing.join_documents(tokens.ids, tokens.word_starts, document_begins)

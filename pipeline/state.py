@@ -21,6 +21,7 @@ from pipeline.errors import UsageError
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 from pipeline.rules import RULES
+from pipeline.segmentation import version_of
 from tfrecords_schema.json_object import parse_object
 
 FORMAT_VERSION: Final = 7
@@ -66,7 +67,7 @@ def describe_shards(
 ) -> dict[str, Any]:
     """Returns what shapes the stage that makes shards."""
     return describe(config) | {
-        "segmenter_version": version(config.segmenter),
+        "segmenter_version": version_of(config.segmenter),
         "documents": manifest_sha256,
         "vocabulary": vocab_sha256,
     }

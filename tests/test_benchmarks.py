@@ -589,7 +589,7 @@ def measured(bundled_corpus, whole_vocab, tmp_path_factory):
 
 REPLACED = (
     *(*steps._CALLS, *steps._YIELDS, "pipeline.dedup.pack_key_file"),
-    *("pipeline.stages.finish.read_row_lines", "pipeline.instances.measure_words"),
+    *("pipeline.stages.finish.read_row_lines", "pipeline.instances.load_segmenter"),
     "pipeline.instances._write_masked",
 )
 

@@ -46,9 +46,9 @@ def test_cost_counts_every_text_in_blocks_of_a_run(monkeypatch):
     blocks = []
     monkeypatch.setattr(
         tokenizing,
-        "measure_words",
-        lambda texts, segment: (
-            blocks.append(texts) or np.array([sum(map(len, texts)) + len(texts)])
+        "load_segmenter",
+        lambda name: (
+            lambda texts: blocks.append(texts) or np.array([sum(map(len, texts)) + len(texts)])
         ),
     )
     texts = ["天" * 50_000, "天" * 40_000, "hello"]

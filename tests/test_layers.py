@@ -61,7 +61,7 @@ def test_beam_is_where_it_is_expected():
 PURE = {
     *(f"pipeline/{name}.py" for name in ("config", "corpora", "dedup", "ledger", "masking")),
     *(f"pipeline/{name}.py" for name in ("near_duplicates", "packing", "records", "samples")),
-    *("pipeline/segmentation.py", "pipeline/terminal.py", "pipeline/units.py"),
+    *("pipeline/terminal.py", "pipeline/units.py"),
     *(module for module in MODULES if module.startswith("pipeline/rules/")),
     *(f"pipeline/report/{name}.py" for name in ("accounts", "charts", "flow", "marks", "markup")),
 }

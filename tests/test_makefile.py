@@ -21,9 +21,11 @@ VARYING = re.compile(r"(?<=loss )[\d.]+|(?<=accuracy )[\d.]+|^  \S+  0\.\d{4}$",
 
 def make_demo(folder):
     """Runs it with the packages of these tests; returns what it prints as if into demo/."""
-    output, installed = folder / "out", folder / "installed"
+    output, packages, installed = folder / "out", folder / "packages", folder / "installed"
+    packages.touch()
     installed.touch()
-    command = ["make", "demo", f"BIN={Path(sys.executable).parent}", f"INSTALLED={installed}"]
+    command = ["make", "demo", f"BIN={Path(sys.executable).parent}"]
+    command += [f"PACKAGES={packages}", f"INSTALLED={installed}"]
     # As if no other make had called it, which would have it say so.
     of_make = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
     environment = {name: value for name, value in os.environ.items() if name not in of_make}
