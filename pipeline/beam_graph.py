@@ -34,7 +34,6 @@ from pipeline.records import Block, Shard, Skipped, Unit
 from pipeline.resume import Done, Stage, run_or_recall
 from pipeline.samples import Sample
 from pipeline.stages import clean, count, duplicates, finish
-from pipeline.units import number_units
 from vocab.counting import TokenCounts
 from vocab.words import MAX_WORDS, most_frequent
 
@@ -247,7 +246,7 @@ class _Gather(beam.PTransform[Any, Any]):
 
 
 def _number_units(splits: Iterable[Split]) -> list[Unit]:
-    numbered = number_units(unit for split in splits for unit in split.units)
+    numbered = clean.units_of(splits)
     total_bytes = sum(map(clean.bytes_of, numbered))
     for stage in ("clean", "finish"):
         progress.expect(stage, len(numbered), total_bytes)

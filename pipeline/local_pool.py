@@ -3,13 +3,14 @@
 One pool serves all stages of a run, so that workers start once and keep their dictionaries.
 """
 
+import contextlib
 import copy
 import importlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final
@@ -22,6 +23,7 @@ _WAITING_PER_WORKER: Final = 2
 
 _pool: ProcessPoolExecutor | None = None
 _ahead: dict[tuple[str, str], Future[Done]] = {}
+_followers: list[threading.Thread] = []
 _first_error: PipelineError | None = None
 
 
@@ -65,18 +67,46 @@ def stop() -> None:
     if _pool is not None:
         _pool.shutdown(wait=True, cancel_futures=True)
         _pool = None
+    _let_followers_start()
     _ahead.clear()
 
 
-def start_ahead(stage: Stage, units: Iterable[Any]) -> None:
-    """Starts units of a graph's first stage while Beam is imported, or puts the graph together.
+def start_ahead(
+    stage: Stage, units: Iterable[Any], follow: Callable[[list[Any]], None] | None = None
+) -> None:
+    """Starts units of a graph's first stages while Beam is imported, or puts the graph together.
 
     The graph gets their results, or errors, when it comes to them. With one worker, and so on a
     cluster, this is nothing.
+
+    Args:
+      stage: that of the units.
+      units: all of the stage.
+      follow: called with the results of all of them, to start the units of the next stage; not if
+        one failed.
     """
-    if _pool is not None:
+    if _pool is None:
+        return
+    started: list[Future[Done]] = []
+    # A pool that is ended, or broke, takes no more: the graph itself comes to that.
+    with contextlib.suppress(RuntimeError):
         for unit in units:
-            _ahead[stage.name, stage.name_of(unit)] = _pool.submit(run_or_recall, unit, stage)
+            started.append(_pool.submit(run_or_recall, unit, stage))
+            _ahead[stage.name, stage.name_of(unit)] = started[-1]
+    if follow is not None:
+        _followers.append(threading.Thread(target=_follow, args=(started, follow)))
+        _followers[-1].start()
+
+
+def _follow(started: Sequence[Future[Done]], follow: Callable[[list[Any]], None]) -> None:
+    wait(started)
+    if not any(future.cancelled() or future.exception() for future in started):
+        follow([future.result().result for future in started])
+
+
+def _let_followers_start() -> None:
+    while _followers:
+        _followers.pop().join()
 
 
 def first_error() -> PipelineError | None:
@@ -97,7 +127,10 @@ class BoundedRun:
             yield unit, noting_errors(lambda: run_or_recall(unit, self._stage))
             return
         pool, running, stage = _pool, self._running, self._stage
-        future = _ahead.pop((stage.name, stage.name_of(unit)), None)
+        name = stage.name, stage.name_of(unit)
+        if name not in _ahead:
+            _let_followers_start()
+        future = _ahead.pop(name, None)
         if future is None:
             future = noting_errors(lambda: pool.submit(run_or_recall, unit, stage))
         running[future] = unit

@@ -1,5 +1,6 @@
 """Settings of a process that runs units, its launcher included."""
 
+import atexit
 import gc
 import os
 from typing import Final
@@ -18,8 +19,11 @@ def tune_process() -> None:
     elsewhere this does nothing.
 
     Python is to look for cyclic garbage seldom. There is little, some 90,000 objects in a run over
-    100 MB of text, and a search goes through all that Apache Beam consists of.
+    100 MB of text, and a search goes through all that Apache Beam consists of. So do the last ones,
+    as the process ends, unless nothing is left for them.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     bytes(31 << 20)
     gc.set_threshold(_OBJECTS_BEFORE_SEARCH)
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)

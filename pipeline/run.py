@@ -40,7 +40,7 @@ from pipeline.records import TRAIN
 from pipeline.report import write_report
 from pipeline.report.accounts import Account
 from pipeline.report.facts import Vocabulary
-from pipeline.stages.clean import split_stage
+from pipeline.stages.clean import clean_stage, split_stage, units_of
 from pipeline.units import plan_shards
 from tfrecords_schema.dataset_info import DatasetInfo
 from tfrecords_schema.features import MAX_PREDICTIONS_PER_SEQ
@@ -207,8 +207,12 @@ class _Run:
                 progress.announce(f"{layout.documents}: made before, with the same configuration")
                 return manifest
             state.forget(state.FINISH, layout)
-        split = split_stage(options.documents, layout, options.skip_broken_files)
-        local_pool.start_ahead(split, inputs.recognised)
+        shaped_by = options.documents, layout, options.skip_broken_files
+        local_pool.start_ahead(
+            split_stage(*shaped_by),
+            inputs.recognised,
+            lambda splits: local_pool.start_ahead(clean_stage(*shaped_by), units_of(splits)),
+        )
         self._run_graph(
             lambda graph, pipeline, local: graph.build_documents_graph(
                 pipeline, inputs, options.documents, layout, options.skip_broken_files, local

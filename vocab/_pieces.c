@@ -70,14 +70,14 @@ static int64_t cut_word(const Tree *tree, const int32_t *letters, int64_t count,
 
 /* Clears the flags of tokens between which and the one before no word begins. */
 static void keep_word_starts(const int64_t *positions, int64_t count, const int32_t *word_lengths,
-                             bool *word_starts) {
-  int64_t next_word = 0;
+                             int64_t words, bool *word_starts) {
+  int64_t begun = 0, next_word = words > 0 ? 0 : INT64_MAX, last = words > 0 ? words - 1 : 0;
   for (int64_t token = 0; token < count; token++) {
     /* One word at most begins at nearly all tokens; at which, no processor can foretell. */
     int32_t begins = next_word <= positions[token];
-    next_word += *word_lengths & -begins;
-    word_lengths += begins;
-    while (next_word <= positions[token]) next_word += *word_lengths++;
+    next_word += word_lengths[begun < last ? begun : last] & -begins;
+    begun += begins;
+    while (next_word <= positions[token] && begun < words) next_word += word_lengths[begun++];
     word_starts[token] &= begins | (token == 0);
   }
 }
@@ -86,14 +86,14 @@ static void keep_word_starts(const int64_t *positions, int64_t count, const int3
 
    kinds: what each code point is: the id of a token, or one of the numbers above.
    positions: the character that each comes from, not descending.
-   word_lengths: characters of each word, in order, and behind them more than there are.
+   word_lengths: characters of each of `words` words, in order; their sum is that of all.
    ids, token_positions, word_starts: get the tokens.
    counts: gets how many code points are white space, how many are dropped, and how many characters
      are under [UNK].
 
    Returns the number of tokens, or -1 - i if code point i is none of these. */
 int64_t tokenize(const uint32_t *codes, const int32_t *kinds, const int64_t *positions,
-                 int64_t count, const int32_t *word_lengths, const uint64_t *keys,
+                 int64_t count, const int32_t *word_lengths, int64_t words, const uint64_t *keys,
                  const int32_t *children, const int32_t *piece_ids, uint64_t mask,
                  int32_t unknown_id, int32_t *ids, int64_t *token_positions, bool *word_starts,
                  int64_t *counts) {
@@ -139,7 +139,7 @@ int64_t tokenize(const uint32_t *codes, const int32_t *kinds, const int64_t *pos
       return -1 - at;
     }
   }
-  keep_word_starts(token_positions, tokens, word_lengths, word_starts);
+  keep_word_starts(token_positions, tokens, word_lengths, words, word_starts);
   counts[0] = spaces;
   counts[1] = dropped;
   counts[2] = unknown;

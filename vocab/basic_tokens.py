@@ -36,8 +36,11 @@ class Kind(IntEnum):
 _ONE_TO_MANY: Final = 0x110000
 _REORDERED: Final = 0x110001
 _NOTHING: Final = 0x110002
+FIRST_CJK, LAST_CJK = 0x4E00, 0x9FFF
+"""The block of nearly all Chinese characters; none of them is folded."""
+
 _CJK_RANGES: Final = (
-    (0x4E00, 0x9FFF),
+    (FIRST_CJK, LAST_CJK),
     (0x3400, 0x4DBF),
     (0x20000, 0x2A6DF),
     (0x2A700, 0x2B73F),
@@ -161,8 +164,8 @@ def classify(code: int, cased: bool = False) -> tuple[Kind, str]:
     changes places with its neighbours. A stretch of text with such a character has to go through
     `split_basic_tokens`; what is around the stretch does not matter to it.
     """
-    if _CJK_RANGES[0][0] <= code <= _CJK_RANGES[0][1]:
-        return Kind.SINGLE, chr(code)  # none of the thousands of these is folded
+    if FIRST_CJK <= code <= LAST_CJK:
+        return Kind.SINGLE, chr(code)
     folded = code if cased else _fold_code(code)
     if folded >= _ONE_TO_MANY:
         return Kind.DROP, ""

@@ -21,8 +21,6 @@ _FIRST_LETTER: Final = -8
 
 _FIRST_NODE, _OTHER_NODE = 0, 1
 _NO_ID: Final = -1
-_MORE_THAN_ANY: Final = 2**31 - 1
-"""Characters: longer than any text."""
 
 IdArray = npt.NDArray[np.int32]
 KindArray = npt.NDArray[np.int32]
@@ -124,7 +122,7 @@ class PieceTree:
             `kind_of_letter` returns; any other number is an error, shape [0x110000].
           positions: index of the character that each of the codes comes from, not descending,
             shape [C].
-          word_lengths: characters of each word, shape [W].
+          word_lengths: characters of each word, that of all in sum, shape [W].
 
         Raises:
           UnknownKindError: a code is of another kind.
@@ -134,7 +132,7 @@ class PieceTree:
         word_starts, counts = np.empty(count, np.bool_), np.empty(3, np.int64)
         found = _library.tokenize(
             *(codes, kinds, positions, count),
-            np.append(word_lengths, _MORE_THAN_ANY).astype(np.int32),
+            *(word_lengths.astype(np.int32, copy=False), len(word_lengths)),
             *(self._keys, self._children, self._ids, len(self._keys) - 1),
             *(UNK_ID, ids, places, word_starts, counts),
         )
@@ -146,6 +144,6 @@ class PieceTree:
 _library: Final = load_compiled(
     __file__,
     add_edges="int64* int64* int32* int64 uint64* int32* uint64",
-    tokenize="uint32* int32* int64* int64 int32* uint64* int32* int32* uint64 int32"
+    tokenize="uint32* int32* int64* int64 int32* int64 uint64* int32* int32* uint64 int32"
     " int32* int64* bool* int64* -> int64",
 )

@@ -85,8 +85,8 @@ class Tokenizer:
         """
         self.cased = cased
         self._ids = {token: token_id for token_id, token in enumerate(tokens)}
-        self._of_characters = np.full(0x110000, _UNSEEN, np.int32)
-        self._of_folded = np.full(0x110000, _UNSEEN, np.int32)
+        self._of_characters = self._start_table()
+        self._of_folded = self._of_characters.copy()
 
     @cached_property
     def _tree(self) -> PieceTree:
@@ -203,6 +203,15 @@ class Tokenizer:
                 raise
         _fill(kinds, codes, kind_of)
         return self._tree.tokenize(codes, kinds, positions, word_lengths)
+
+    def _start_table(self) -> KindArray:
+        """Returns a table of kinds that knows the CJK characters, which are never folded."""
+        kinds = np.full(0x110000, _UNSEEN, np.int32)
+        kinds[basic_tokens.FIRST_CJK : basic_tokens.LAST_CJK + 1] = UNK_ID
+        for token, token_id in self._ids.items():
+            if len(token) == 1 and basic_tokens.FIRST_CJK <= ord(token) <= basic_tokens.LAST_CJK:
+                kinds[ord(token)] = token_id
+        return kinds
 
     def _kind_of(self, code: int) -> int:
         """Returns what a table says of a character."""

@@ -71,7 +71,8 @@ class Batch(NamedTuple):
         codes, starts = encode(texts)
         counts = np.empty((len(texts), len(_CLASSES)), np.uint32)
         _library.count_classes(codes, starts, len(texts), _class_table(), len(_CLASSES), counts)
-        return cls(texts, codes, starts, np.diff(starts) - 1, *counts.T)
+        columns = np.ascontiguousarray(counts.T)
+        return cls(texts, codes, starts, np.diff(starts) - 1, *columns)
 
 
 _CLASSES: Final = (_VISIBLE, CHINESE, _LETTERS, f"{_LATIN}{_WRONGLY_READ}斤烫屯", r"\n")
@@ -115,13 +116,14 @@ def has_repeated_ngrams(batch: Batch, max_fraction: float) -> Mask:
     and the share of n-grams, not of characters in them.
     """
     ngrams = np.maximum(batch.lengths - (NGRAM_CHARS - 1), 0)
-    repeated = np.empty(len(batch.texts), np.int64)
-    failed = _library.count_repeated_ngrams(
-        batch.codes, batch.starts, len(batch.texts), NGRAM_CHARS, repeated
+    most = (max_fraction * ngrams).astype(np.int64)
+    holds = np.empty(len(batch.texts), np.bool_)
+    failed = _library.find_repeated_ngrams(
+        *(batch.codes, batch.starts, len(batch.texts), NGRAM_CHARS, most, holds)
     )
     if failed:
-        raise MemoryError("no memory to count n-grams")
-    return repeated > max_fraction * ngrams
+        raise MemoryError("no memory to compare n-grams")
+    return holds
 
 
 def has_repeated_lines(batch: Batch, max_fraction: float) -> Mask:
@@ -129,14 +131,13 @@ def has_repeated_lines(batch: Batch, max_fraction: float) -> Mask:
 
     Source: duplicate lines of Rae et al. 2021, table A1.
     """
-    holds = np.zeros(len(batch.texts), np.bool_)
-    for document in np.flatnonzero(batch.line_ends).tolist():
-        lines = batch.texts[document].split("\n")
-        distinct = set(lines)
-        if len(distinct) < len(lines):
-            chars = len(batch.texts[document]) - len(lines) + 1
-            holds[document] = chars - sum(map(len, distinct)) > max_fraction * chars
-    return holds
+    repeated = np.empty(len(batch.texts), np.int64)
+    failed = _library.count_repeated_lines(
+        *(batch.codes, batch.starts, len(batch.texts), batch.line_ends, repeated)
+    )
+    if failed:
+        raise MemoryError("no memory to compare lines")
+    return repeated > max_fraction * (batch.lengths - batch.line_ends)
 
 
 # --- Words and characters ---
@@ -196,5 +197,6 @@ REJECTIONS: Final = (UNSETTLED, TOO_SHORT, *_FINDERS)
 _library: Final = load_compiled(
     __file__,
     count_classes="uint32* int64* int64 uint8* int64 uint32*",
-    count_repeated_ngrams="uint32* int64* int64 int64 int64* -> int64",
+    find_repeated_ngrams="uint32* int64* int64 int64 int64* bool* -> int64",
+    count_repeated_lines="uint32* int64* int64 uint32* int64* -> int64",
 )

@@ -80,6 +80,11 @@ def split_input(
     return Split(units.ranges_of(input_file, input_file.size_bytes, config.unit_bytes), [])
 
 
+def units_of(splits: Iterable[Split]) -> list[Unit]:
+    """Returns the units of all input files, in order, numbered."""
+    return units.number_units(unit for split in splits for unit in split.units)
+
+
 def clean_unit(
     unit: Unit, config: DocumentsConfig, layout: Layout, skip_broken_files: bool
 ) -> Cleaned:
