@@ -59,14 +59,15 @@ class FrameWriter:
         self.write_lines([encode_row(row)])
 
     def write_lines(self, lines: Sequence[bytes]) -> None:
-        """Adds rows that are JSON lines already, line feeds included.
-
-        If the frame is full then, it ends behind them.
-        """
-        self._lines += lines
-        self._bytes += sum(map(len, lines))
-        if self._bytes >= self._frame_bytes:
-            self.end_frame()
+        """Adds rows that are JSON lines already, line feeds included."""
+        begin = 0
+        for end, size in enumerate(map(len, lines), 1):
+            self._bytes += size
+            if self._bytes >= self._frame_bytes:
+                self._lines += lines[begin:end]
+                self.end_frame()
+                begin = end
+        self._lines += lines[begin:]
 
     def end_frame(self) -> tuple[int, int]:
         """Writes the rows so far as one frame; returns its offset and length in bytes."""

@@ -8,7 +8,7 @@ import hashlib
 import heapq
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -51,7 +51,7 @@ class Sampler:
 
     def __init__(self, size: int = SAMPLE_SIZE) -> None:
         self._size = size
-        self._kept: dict[tuple[str, str], list[tuple[int, int, Row]]] = {}
+        self._kept: dict[tuple[str, str], list[tuple[int, int, Callable[[], Row]]]] = {}
         self._count = 0
         self._offered: dict[tuple[str, str], list[tuple[int, Callable[[], Row]]]] = {}
 
@@ -65,33 +65,37 @@ class Sampler:
     def _take_offered(self, kind: str, name: str) -> None:
         offered = self._offered.pop((kind, name))
         for place, drawn in self.draws(kind, name, [document for document, _ in offered]):
-            self.add(kind, name, drawn, offered[place][1]())
+            self.add(kind, name, drawn, offered[place][1])
 
     def draws(self, kind: str, name: str, documents: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Yields, of documents by their numbers, the place and draw of those low enough to keep.
 
-        Whoever takes one `add`s its row before the next.
+        Whoever takes one `add`s what describes it before the next.
         """
         kept = self._kept.setdefault((kind, name), [])
         for place, drawn in enumerate(_draw(kind, name, documents)):
             if len(kept) < self._size or drawn < -kept[0][0]:
                 yield place, drawn
 
-    def add(self, kind: str, name: str, draw: int, row: Row) -> None:
-        """Takes a row in; the last one with the highest draw goes if there are too many."""
+    def add(self, kind: str, name: str, draw: int, describe: Callable[[], Row]) -> None:
+        """Takes a row in; the last one with the highest draw goes if there are too many.
+
+        Only those that are left in the end are described.
+        """
         kept = self._kept.setdefault((kind, name), [])
         self._count += 1  # so that rows themselves are never compared
         push = heapq.heappushpop if len(kept) == self._size else heapq.heappush
-        push(kept, (-draw, -self._count, row))
+        push(kept, (-draw, -self._count, describe))
 
     def samples(self) -> list[Sample]:
-        """Returns what was kept, in order."""
+        """Returns what was kept, in order, and forgets it: what describes it may hold this."""
         for kind, name in list(self._offered):
             self._take_offered(kind, name)
+        kept_by_name, self._kept = self._kept, {}
         return [
-            Sample(kind, name, -draw, row)
-            for (kind, name), kept in sorted(self._kept.items())
-            for draw, _, row in sorted(kept, reverse=True)
+            Sample(kind, name, -draw, describe())
+            for (kind, name), kept in sorted(kept_by_name.items())
+            for draw, _, describe in sorted(kept, key=lambda each: each[:2], reverse=True)
         ]
 
 
@@ -104,7 +108,7 @@ def merge_samples(samples: Iterable[Sample]) -> list[Sample]:
     """Returns the samples with the lowest draws of several units, in order."""
     sampler = Sampler()
     for kind, name, draw, row in sorted(samples, key=lambda sample: sample[:3]):
-        sampler.add(kind, name, draw, row)
+        sampler.add(kind, name, draw, partial(dict[str, Any], row))
     return sampler.samples()
 
 

@@ -103,6 +103,29 @@ def test_repeated_ngrams_are_counted_within_one_text_alone():
     ]
 
 
+def line_fraction(text):
+    lines = text.split("\n")
+    chars = sum(map(len, lines))
+    return 1 - sum(map(len, set(lines))) / chars if chars else 0
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.text(st.sampled_from("甲a\n"), max_size=20), min_size=1, max_size=8),
+    st.sampled_from([0.0, 0.25, 0.5]),
+)
+def test_repeated_lines_are_those_equal_to_one_before(texts, max_fraction):
+    found = has_repeated_lines(Batch.of(texts), max_fraction)
+    assert found.tolist() == [line_fraction(text) > max_fraction for text in texts]
+
+
+def test_many_lines_are_compared_exactly():
+    # 3,000 different lines, of which the last is there twice.
+    text = "\n".join([*map(str, range(10_000, 13_000)), "12999"])
+    assert has_repeated_lines(Batch.of([text]), 0.9 / 3001).tolist() == [True]
+    assert has_repeated_lines(Batch.of([text]), 1.0 / 3001).tolist() == [False]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

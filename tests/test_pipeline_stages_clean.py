@@ -100,10 +100,12 @@ def test_sizes_are_those_of_the_cleaned_texts(clean):
 
 
 def test_frames_are_where_the_documents_lie(clean, monkeypatch):
-    monkeypatch.setattr(clean_stages, "_BATCH_LINES", 2)
-    bench = clean([{"text": f"{number}{GOOD}"} for number in range(7)], block_text_bytes=100)
+    monkeypatch.setattr(clean_stages, "_BATCH_LINES", 4)
+    monkeypatch.setattr(clean_stages, "_FRAME_BYTES", 300)
+    bench = clean([{"text": f"{number}{GOOD}"} for number in range(7)])
     frames = bench.array(bench.layout.frames, FRAME)
-    assert len(frames) > 2 and frames[0][:2] == (0, 0)
+    # Three rows are more than 300 bytes, so that frames end within a batch and reach into others.
+    assert [first_row for first_row, _, _ in frames] == [0, 3, 6]
     found = []
     with files.open_for_reading(bench.layout.cleaned(0, 1)) as file:
         for first_row, offset, length in frames:

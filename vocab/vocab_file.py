@@ -44,37 +44,37 @@ def parse_vocab(data: bytes, name: str, size: int | None = None) -> list[str]:
                 f"{name}, line 1: begins with a byte-order mark ({encoding}); "
                 "save it as plain UTF-8"
             )
-    lines = data.split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()
-    tokens: list[str] = []
     first_lines: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
-        token = _parse_line(line, f"{name}, line {number}")
-        if token in first_lines:
+    for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else [], start=1):
+        token = _parse_line(line, name, number)
+        first = first_lines.setdefault(token, number)
+        if first != number:
             raise ValueError(
-                f"{name}, line {number}: {token!r} stands in line {first_lines[token]} already; "
+                f"{name}, line {number}: {token!r} stands in line {first} already; "
                 "every token must stand once"
             )
-        first_lines[token] = number
-        tokens.append(token)
+    tokens = list(first_lines)
     _check_special_tokens(tokens, first_lines, name)
     if size is not None:
         _check_size(len(tokens), size, name)
     return tokens
 
 
-def _parse_line(line: bytes, place: str) -> str:
+def _parse_line(line: bytes, name: str, number: int) -> str:
     if line.endswith(b"\r"):
-        raise ValueError(f"{place}: ends as on Windows (CR LF); save it with plain line feeds")
+        raise ValueError(
+            f"{name}, line {number}: ends as on Windows (CR LF); save it with plain line feeds"
+        )
     try:
         token = line.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{place}: is not UTF-8 ({error.reason})") from error
+        raise ValueError(f"{name}, line {number}: is not UTF-8 ({error.reason})") from error
     # Google's Chinese BERT vocabulary has U+2028, alone and behind ##, though it is white space.
     visible = token.replace("\u2028", "-")
     if visible.split() != [visible]:
-        raise ValueError(f"{place}: {token!r} is empty or has white space; one token a line")
+        raise ValueError(
+            f"{name}, line {number}: {token!r} is empty or has white space; one token a line"
+        )
     return token
 
 

@@ -3,6 +3,7 @@
 import operator
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -48,6 +49,9 @@ SIZE: Final = np.dtype([("document", "<i8"), ("text_bytes", "<u4"), ("chars", "<
 _FIRST_LINE: Final = bytes(4)
 _BATCH_LINES: Final = 1000
 _BATCH_BYTES: Final = 1 << 20
+_FRAME_BYTES: Final = 64 << 10
+"""Of cleaned documents; to look at one, its frame is read."""
+
 _SHOWN_CHARS: Final = 1000
 """Of a line that is too long to be a document."""
 
@@ -189,7 +193,7 @@ class _UnitCleaning:
             files.finished_or_absent(layout.cleaned(*place)) as kept_file,
             files.finished_or_absent(layout.cleaned_rejected(*place)) as rejected_file,
         ):
-            self._kept = FrameWriter(kept_file, self._config.block_text_bytes, level=1)
+            self._kept = FrameWriter(kept_file, _FRAME_BYTES, level=1)
             self._rejected = FrameWriter(rejected_file, self._config.block_text_bytes)
             for batch in read_batches(self._unit, self._config):
                 self._clean(batch)
@@ -341,9 +345,12 @@ class _UnitCleaning:
             ]
             numbers = [self._number(line) for line, _ in shown]
             for place, draw in self._sampler.draws(EDITS, rule, numbers):
-                line, before = shown[place]
-                row = describe_edit(before, find_spans(rule, before, self._config))
-                self._sampler.add(EDITS, rule, draw, self._place_of(line) | row)
+                describe = partial(self._describe_edit, rule, *shown[place])
+                self._sampler.add(EDITS, rule, draw, describe)
+
+    def _describe_edit(self, rule: str, line: ReadLine, before: str) -> Row:
+        spans = find_spans(rule, before, self._config)
+        return self._place_of(line) | describe_edit(before, spans)
 
     def _count_edit(self, line: ReadLine, rule: str, times: int, removed: int, added: int) -> None:
         self._count(line, ledger.EDITS, rule, times)
