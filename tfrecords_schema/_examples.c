@@ -5,8 +5,24 @@
 
 enum { BYTES_LIST = 1, INT64_LIST = 3 };
 
+/* Inlined, so that there is a version of all below for either kind of values. */
+#define INLINED static inline __attribute__((always_inline))
+
+/* Values of 16 or, where `wide`, of 64 bits. */
+typedef struct {
+  const void *first;
+  int64_t wide;
+} Values;
+
+INLINED uint64_t value_at(Values values, int64_t place) {
+  return values.wide ? ((const uint64_t *)values.first)[place]
+                     : ((const uint16_t *)values.first)[place];
+}
+
 static int64_t varint_size(uint64_t value) {
-  return 1 + (value >= 1u << 7) + (value >= 1u << 14) + (value >= 1u << 21) + (value >= 1u << 28);
+  int64_t size = 1;
+  for (; value >= 0x80; value >>= 7) size++;
+  return size;
 }
 
 static uint8_t *put_varint(uint8_t *out, uint64_t value) {
@@ -15,22 +31,23 @@ static uint8_t *put_varint(uint8_t *out, uint64_t value) {
   return out;
 }
 
-static int64_t varints_size(const uint32_t *values, int64_t count) {
-  uint32_t any = 0, seconds = 0;
-  for (int64_t place = 0; place < count; place++) {
-    any |= values[place];
-    seconds += values[place] >= 0x80;
-  }
-  if (any < 1 << 14) return count + seconds;
+INLINED int64_t varints_size(Values values, int64_t begin, int64_t end) {
+  uint64_t any = 0;
   int64_t size = 0;
-  for (int64_t place = 0; place < count; place++) size += varint_size(values[place]);
+  for (int64_t place = begin; place < end; place++) {
+    any |= value_at(values, place);
+    size += value_at(values, place) >= 0x80;
+  }
+  if (any < 1 << 14) return end - begin + size;
+  size = 0;
+  for (int64_t place = begin; place < end; place++) size += varint_size(value_at(values, place));
   return size;
 }
 
 /* Writes a byte behind what it returns, to be overwritten: nearly all values have one or two. */
-static uint8_t *put_varints(uint8_t *out, const uint32_t *values, int64_t count) {
-  for (int64_t place = 0; place < count; place++) {
-    uint32_t value = values[place];
+INLINED uint8_t *put_varints(uint8_t *out, Values values, int64_t begin, int64_t end) {
+  for (int64_t place = begin; place < end; place++) {
+    uint64_t value = value_at(values, place);
     if (value >= 1 << 14) {
       out = put_varint(out, value);
     } else {
@@ -66,30 +83,41 @@ static uint8_t *put_entry(uint8_t *out, const char *name, int kind, int64_t payl
   return put_field(out, 1, payload);
 }
 
-/* Serializes `rows` examples one after the other, entries in the order of their names.
-
-   token_ids, mask_ids: of `columns` values a row.
-   word_starts: of `octets` bytes a row.
-   out: has room for the largest values, and one byte.
-   ends: gets where each example ends. */
-void encode_examples(const uint32_t *token_ids, const uint32_t *mask_ids,
-                     const uint8_t *word_starts, int64_t rows, int64_t columns, int64_t octets,
-                     uint8_t *out, int64_t *ends) {
-  const uint8_t *begin = out;
+INLINED void encode(Values tokens, Values masks, const uint8_t *word_starts, int64_t rows,
+                    int64_t columns, int64_t octets, uint8_t *out, int64_t *ends) {
+  const uint8_t *first = out;
   for (int64_t row = 0; row < rows; row++) {
-    const uint32_t *tokens = token_ids + row * columns, *masks = mask_ids + row * columns;
-    int64_t tokens_size = varints_size(tokens, columns), masks_size = varints_size(masks, columns);
+    int64_t begin = row * columns, end = begin + columns;
+    int64_t tokens_size = varints_size(tokens, begin, end);
+    int64_t masks_size = varints_size(masks, begin, end);
     out = put_field(out, 1,
                     field_size(entry_size("mask_ids", masks_size)) +
                         field_size(entry_size("token_ids", tokens_size)) +
                         field_size(entry_size("word_starts", octets)));
     out = put_entry(out, "mask_ids", INT64_LIST, masks_size);
-    out = put_varints(out, masks, columns);
+    out = put_varints(out, masks, begin, end);
     out = put_entry(out, "token_ids", INT64_LIST, tokens_size);
-    out = put_varints(out, tokens, columns);
+    out = put_varints(out, tokens, begin, end);
     out = put_entry(out, "word_starts", BYTES_LIST, octets);
     memcpy(out, word_starts + row * octets, octets);
     out += octets;
-    ends[row] = out - begin;
+    ends[row] = out - first;
   }
+}
+
+/* Serializes `rows` examples one after the other, entries in the order of their names.
+
+   token_ids, mask_ids: of `columns` values a row, of 64 bits where `wide`, else of 16.
+   word_starts: of `octets` bytes a row.
+   out: has room for the largest values, and one byte.
+   ends: gets where each example ends. */
+void encode_examples(const uint8_t *token_ids, const uint8_t *mask_ids, int64_t wide,
+                     const uint8_t *word_starts, int64_t rows, int64_t columns, int64_t octets,
+                     uint8_t *out, int64_t *ends) {
+  if (wide)
+    encode((Values){token_ids, 1}, (Values){mask_ids, 1}, word_starts, rows, columns, octets, out,
+           ends);
+  else
+    encode((Values){token_ids, 0}, (Values){mask_ids, 0}, word_starts, rows, columns, octets, out,
+           ends);
 }
