@@ -1,5 +1,6 @@
 /* Whole-word masking of packed sequences, row by row; masking.py says what is done and why. */
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@ typedef struct {
 } Unit;
 
 /* Lists the units of a row, and one behind them; returns how many there are. */
-static int64_t list_units(const uint16_t *token_ids, const uint8_t *word_starts, int64_t columns,
+static int64_t list_units(const uint16_t *token_ids, const bool *word_starts, int64_t columns,
                           uint16_t first_ordinary_id, Unit *units) {
   int64_t count = 0;
   int32_t countable = 0;
@@ -54,7 +55,7 @@ static int32_t length_of(const Unit *unit) { return unit[1].before - unit[0].bef
    countable, masked: get the number of such tokens of each sequence.
 
    Returns the number of slots, or -1 without memory. */
-int64_t choose_slots(const uint16_t *token_ids, const uint8_t *word_starts,
+int64_t choose_slots(const uint16_t *token_ids, const bool *word_starts,
                      const uint32_t *priorities, const double *coins, int64_t rows,
                      int64_t columns, double masked_lm_prob, int64_t most_masked,
                      uint64_t share_limit, uint16_t first_ordinary_id, int64_t *slots,

@@ -3,7 +3,6 @@
 One pool serves all stages of a run, so that workers start once and keep their dictionaries.
 """
 
-import contextlib
 import copy
 import importlib
 import multiprocessing
@@ -88,11 +87,12 @@ def start_ahead(
     if _pool is None:
         return
     started: list[Future[Done]] = []
-    # A pool that is ended, or broke, takes no more: the graph itself comes to that.
-    with contextlib.suppress(RuntimeError):
+    try:
         for unit in units:
             started.append(_pool.submit(run_or_recall, unit, stage))
             _ahead[stage.name, stage.name_of(unit)] = started[-1]
+    except RuntimeError:  # the pool was ended, or broke: the graph itself comes to that
+        return
     if follow is not None:
         _followers.append(threading.Thread(target=_follow, args=(started, follow)))
         _followers[-1].start()

@@ -55,7 +55,7 @@ def test_cost_counts_every_text_in_blocks_of_a_run(monkeypatch):
     cost = tokenizing.measure_cost(texts, ROUND_TRIP_TOKENS, cased=False)
     assert blocks == [texts[:2], texts[2:]]
     assert min(cost) >= 0
-    assert str(tokenizing.Cost(4.0, 1.0, 0.5)) == (
-        "tokenizing / segmenting: 0.250 with a new tokenizer, as in a run; 0.125 the second time "
-        "(4.00, 1.00, 0.50 CPU seconds)"
+    assert str(tokenizing.Cost(4.0, 2.0, 1.0, 0.5)) == (
+        "tokenizing takes 0.250 of rjieba alone, 0.125 the second time; 0.500 of segmenting, 0.250 "
+        "the second time (4.00, 2.00, 1.00, 0.50 CPU seconds)"
     )

@@ -2,7 +2,7 @@
 
 The ids of a text are those of the whole text; words only say where mask units may begin.
 
-What a character is stands in a table by code point, filled as code points turn up: most of Unicode
+What a character is stands in a table by code point, filled as scripts turn up: most of Unicode
 never does. A text with a character that folds to several, as Hangul syllables do, is folded first.
 """
 
@@ -32,6 +32,9 @@ from vocab.spelling import Spelling
 # What a table of kinds says beside what pieces.py knows.
 _INTRICATE: Final = -3
 _UNSEEN: Final = -4
+
+_PAGE: Final = 256
+"""Codes that are looked at together: scripts lie in blocks, so the next ones are neighbours."""
 
 
 class Fates(NamedTuple):
@@ -233,6 +236,8 @@ class Tokenizer:
 
 
 def _fill(kinds: KindArray, codes: CodeArray, kind_of: Callable[[int], int]) -> None:
-    """Fills a table of kinds where it says nothing of some codes."""
-    for code in np.unique(codes[kinds[codes] == _UNSEEN]).tolist():
-        kinds[code] = kind_of(code)
+    """Fills a table of kinds where it says nothing of some codes: all of their neighbourhood."""
+    unseen = codes[kinds[codes] == _UNSEEN]
+    for page in np.unique(unseen // _PAGE).tolist():
+        for code in range(page * _PAGE, (page + 1) * _PAGE):
+            kinds[code] = kind_of(code)

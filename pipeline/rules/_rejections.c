@@ -1,5 +1,6 @@
 /* Counts characters and repeated n-grams of many texts. */
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +66,7 @@ static void roll(Rolling *rolling, const uint32_t *codes, int64_t end, int64_t b
 
 /* Tells whether more than `most` n-grams may be equal to one before: those that share a bit with
    one, of some bits for each. */
-static int may_repeat(const uint32_t *codes, int64_t length, int64_t width, int64_t most,
+static bool may_repeat(const uint32_t *codes, int64_t length, int64_t width, int64_t most,
                       uint32_t *bits, uint64_t mask) {
   Rolling rolling = start_rolling(width);
   int64_t shared = 0;
@@ -82,7 +83,7 @@ static int may_repeat(const uint32_t *codes, int64_t length, int64_t width, int6
 /* Tells whether more than `most` n-grams are equal to one before.
 
    last: 1 + the place of the last n-gram that was put into each slot. */
-static int does_repeat(const uint32_t *codes, int64_t length, int64_t width, int64_t most,
+static bool does_repeat(const uint32_t *codes, int64_t length, int64_t width, int64_t most,
                        uint32_t *last, uint64_t mask) {
   Rolling rolling = start_rolling(width);
   int64_t repeated = 0;
@@ -103,7 +104,7 @@ static int does_repeat(const uint32_t *codes, int64_t length, int64_t width, int
 /* Tells of each text whether more than `most` of its n-grams are equal to one before; codes and
    starts as above. Returns 0, or -1 without memory. */
 int64_t find_repeated_ngrams(const uint32_t *codes, const int64_t *starts, int64_t texts,
-                             int64_t width, const int64_t *most, uint8_t *found) {
+                             int64_t width, const int64_t *most, bool *found) {
   enum { BITS = 8 }; /* for each n-gram: one of sixteen shares one by chance */
   Table table = {0};
   int64_t text = 0;
@@ -123,7 +124,7 @@ int64_t find_repeated_ngrams(const uint32_t *codes, const int64_t *starts, int64
 }
 
 /* Tells whether a line is equal to another one; behind both stands a line feed. */
-static int is_line(const uint32_t *line, const uint32_t *other, int64_t length) {
+static bool is_line(const uint32_t *line, const uint32_t *other, int64_t length) {
   return memcmp(line, other, (length + 1) * sizeof(*line)) == 0;
 }
 
