@@ -54,12 +54,13 @@ static int64_t sign(const uint32_t *codes, int64_t count, int64_t width, int64_t
   return chars - width + 1;
 }
 
-/* Returns the value of the first bin in the order of a bin that is not empty. */
+/* Returns the value of a bin, or of the first in its order that is not empty. All are if the only
+   hash is EMPTY itself. */
 static uint32_t value_of(const uint32_t *lowest, const int64_t *donors, int64_t bins, int64_t bin) {
-  if (lowest[bin] != EMPTY) return lowest[bin];
+  uint32_t value = lowest[bin];
   donors += bin * bins;
-  while (lowest[*donors] == EMPTY) donors++;
-  return lowest[*donors];
+  for (int64_t donor = 0; donor < bins && value == EMPTY; donor++) value = lowest[donors[donor]];
+  return value;
 }
 
 /* Writes the keys of the bands of each text.

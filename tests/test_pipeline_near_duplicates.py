@@ -208,6 +208,14 @@ def test_band_keys_and_similarity_do_not_hang_on_white_space(text, places, space
     assert jaccard(spaced, text) == 1
 
 
+def test_text_whose_only_hash_is_that_of_no_ngram_has_keys():
+    assert hash_plainly("一七一爩价") == EMPTY
+    keys = [band + 1 for band in range(BANDS)]
+    for _ in range(ROWS):
+        keys = [mix_64(key ^ EMPTY) for key in keys]
+    assert band_keys(["一七一爩价"]).tolist() == [keys]
+
+
 def test_keys_of_different_bands_differ_though_the_signature_is_the_same_in_all():
     (keys,) = band_keys(["一一一一一一"])
     assert len(set(keys.tolist())) == BANDS
