@@ -21,6 +21,7 @@ from pipeline.ledger import DOCUMENTS, KEPT, READ
 from pipeline.packing import TokenStream, pack_stream
 from pipeline.reading import RawLine
 from pipeline.records import TRAIN, Block, InputFile, Shard, Unit
+from pipeline.rules import Cleaner
 from pipeline.stages import clean, count, duplicates, finish
 from tfrecords_schema.features import SEQ_LENGTHS
 from vocab.counting import TokenCounts
@@ -270,6 +271,7 @@ class _Sample:
         self._groups += 1
         os.makedirs(layout.root)
         path = os.path.join(layout.root, "sample")
+        Cleaner(group.corpus, self._documents).clean(["今天"])  # its tables are there from now on
         started = time.process_time()
         input_bytes = 0
         with open(path, "wb") as file:
@@ -330,6 +332,8 @@ class _Sample:
     def make_instances(self, documents: _SampleDocuments, tokenizer: Tokenizer) -> Costs:
         """Makes instances of documents; returns what all stages together cost."""
         layout, blocks, costs = documents
+        instances.load_segmenter(self._config.segmenter)  # likewise, the dictionaries
+        tokenizer.encode("今天")
         started = time.process_time()
         tokenized = instances.tokenize_blocks(blocks, 1, self._config, layout, tokenizer)
         split = blocks[0].split if blocks else TRAIN
