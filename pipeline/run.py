@@ -9,6 +9,7 @@ import json
 import platform
 import time
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -344,12 +345,17 @@ def _read_dataset_info(layout: Layout) -> DatasetInfo:
 
 def _run_facts(options: RunOptions, started: float) -> dict[str, Any]:
     """Returns what varies between runs of equal outputs."""
-    packages = ("apache-beam", "jieba", "numpy", "orjson", "zstandard")
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "input_dir": options.input_dir,
         "runner": options.runner,
         "num_workers": options.num_workers,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
+        "versions": _versions(),
     }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    packages = ("apache-beam", "jieba", "numpy", "orjson", "zstandard")
+    return {name: version(name) for name in packages}

@@ -119,6 +119,9 @@ def _rank(group: tuple[str, str]) -> tuple[int, str, bool, str]:
 # --- What is in a vocabulary ---
 
 
+_SPECIAL: Final = frozenset(SPECIAL_TOKENS)
+
+
 def compose(tokens: Iterable[str]) -> dict[str, int]:
     """Counts the entries of a vocabulary by what they are made of."""
     return dict(Counter(map(script_of, tokens)).most_common())
@@ -126,7 +129,7 @@ def compose(tokens: Iterable[str]) -> dict[str, int]:
 
 def script_of(token: str) -> str:
     """Tells what an entry is made of; `##` does not matter."""
-    if token in SPECIAL_TOKENS:
+    if token in _SPECIAL:
         return "special"
     stem = token.removeprefix(CONTINUATION) or token
     if all(is_cjk(ord(char)) for char in stem):
