@@ -104,3 +104,4 @@ lint: $(INSTALLED)
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage
+	find pipeline vocab tfrecords_schema -name '_*.so' -delete

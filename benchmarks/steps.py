@@ -5,7 +5,7 @@ shards written are those of a run. Meanwhile what they call once a unit, batch, 
 replaced by the same with a clock, which charges its CPU time to a step. Nothing is called once a
 document: that would take longer than what is measured.
 
-The limit, a bare loop over rjieba, is measured in between, over the text of the same blocks, in
+What all is compared with, a bare loop over rjieba, is measured in between, over the same blocks, in
 turn before and after the step that cuts them into words.
 """
 
@@ -310,6 +310,6 @@ def _write_masked_on(clock: Clock) -> Callable[..., Any]:
 
 
 def cut_bare(texts: Sequence[str]) -> None:
-    """Does what is the least that segmenting can take."""
+    """Cuts texts with the package rjieba and does nothing else."""
     for text in texts:
         rjieba.cut(text)

@@ -70,11 +70,12 @@ static uint32_t value_of(const uint32_t *lowest, const int64_t *donors, int64_t 
    donors: for each of bands x rows bins all bins, in the order in which it takes their values.
    lowest: room for the values of all bins.
 
-   Returns 0, or -1 if a text has no n-gram. */
+   Returns 0, or -1 if a text has no n-gram, or these are too wide. */
 int64_t band_keys(const uint32_t *codes, const int64_t *starts, int64_t texts, int64_t width,
                   int64_t bands, int64_t rows, const int64_t *donors, uint32_t *lowest,
                   uint64_t *keys) {
   int64_t bins = bands * rows;
+  if (width > MOST_NGRAM_CHARS) return -1;
   for (int64_t text = 0; text < texts; text++) {
     const uint32_t *first = codes + starts[text] + 1;
     if (sign(first, starts[text + 1] - starts[text] - 1, width, bins, lowest) < 1) return -1;

@@ -24,27 +24,28 @@ int64_t join_documents(const int32_t *ids, const bool *word_starts, int64_t toke
       }
       begins = true;
     }
-    of_unit = begins | (of_unit == most) ? 1 : of_unit + 1;
+    of_unit = begins || of_unit == most ? 1 : of_unit + 1;
     stream[length] = (uint16_t)ids[token];
     unit_starts[length++] = of_unit == 1;
   }
   return length;
 }
 
-/* Cuts a stream before the last unit that does not fit; `begins` and `ends` of each sequence leave
-   out a separator that falls on a cut.
+/* Cuts a stream before the last unit that does not fit; `begins` and `ends` of each sequence, which
+   have room for `most`, leave out a separator that falls on a cut.
 
-   Returns the number of sequences. */
+   Returns the number of sequences, or -1 where there are more. */
 int64_t find_cuts(const uint16_t *stream, const bool *unit_starts, int64_t length,
-                  int64_t capacity, uint16_t separator, int64_t *begins, int64_t *ends) {
+                  int64_t capacity, uint16_t separator, int64_t most, int64_t *begins,
+                  int64_t *ends) {
   int64_t sequences = 0, begin = 0;
   while (begin < length) {
     int64_t cut = length;
     if (begin + capacity < length) {
       cut = begin + capacity;
       while (cut > begin && !unit_starts[cut]) cut--;
-      if (cut == begin) cut = begin + capacity; /* a unit that no sequence could hold */
     }
+    if (cut == begin || sequences == most) return -1;
     begins[sequences] = begin;
     ends[sequences++] = cut - (stream[cut - 1] == separator);
     begin = cut;

@@ -27,7 +27,7 @@ from pipeline.clusters import LOCAL
 from pipeline.errors import PipelineError, RunError, UsageError
 
 _LONGEST_JOB_SECONDS: Final = 90 * 24 * 3600
-_SAMPLING_PERIOD_MS: Final = 10
+_USUAL_SAMPLING_PERIOD_MS, _SAMPLING_PERIOD_MS = 200, 10
 
 
 def run_graph(build: Callable[[beam.Pipeline], None], runner: str, beam_flags: list[str]) -> None:
@@ -47,7 +47,8 @@ def run_graph(build: Callable[[beam.Pipeline], None], runner: str, beam_flags: l
     options = _make_options(beam_flags)
     if runner == LOCAL:
         # Beam's sampler of states sleeps up to 200 ms, which the end of every bundle waits for.
-        statesampler.StateSampler.__init__.__defaults__ = (_SAMPLING_PERIOD_MS,)
+        if statesampler.StateSampler.__init__.__defaults__ == (_USUAL_SAMPLING_PERIOD_MS,):
+            statesampler.StateSampler.__init__.__defaults__ = (_SAMPLING_PERIOD_MS,)
         # Beam infers types to choose coders for a cluster; here that only takes time, .2 s a run.
         options.view_as(TypeOptions).pipeline_type_check = False
     pipeline = beam.Pipeline(runner=name, options=options)

@@ -1,6 +1,6 @@
 """Multi-frame zstd JSON lines: documents -> frames of a file and back.
 
-A frame is one block and can be read by itself; all frames together are one valid zstd file.
+A frame (of documents/ one block) can be read by itself; all together are one valid zstd file.
 """
 
 import io

@@ -10,7 +10,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    CancelledError,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final
 
@@ -67,6 +73,7 @@ def stop() -> None:
         _pool.shutdown(wait=True, cancel_futures=True)
         _pool = None
     _let_followers_start()
+    _followers.clear()
     _ahead.clear()
 
 
@@ -84,12 +91,13 @@ def start_ahead(
       follow: called with the results of all of them, to start the units of the next stage; not if
         one failed.
     """
-    if _pool is None:
+    pool = _pool
+    if pool is None:
         return
     started: list[Future[Done]] = []
     try:
         for unit in units:
-            started.append(_pool.submit(run_or_recall, unit, stage))
+            started.append(pool.submit(run_or_recall, unit, stage))
             _ahead[stage.name, stage.name_of(unit)] = started[-1]
     except RuntimeError:  # the pool was ended, or broke: the graph itself comes to that
         return
@@ -99,14 +107,20 @@ def start_ahead(
 
 
 def _follow(started: Sequence[Future[Done]], follow: Callable[[list[Any]], None]) -> None:
-    wait(started)
-    if not any(future.cancelled() or future.exception() for future in started):
-        follow([future.result().result for future in started])
+    results: list[Any] = []
+    for future in started:
+        try:
+            if future.exception() is not None:
+                return
+        except CancelledError:  # by `stop`
+            return
+        results.append(future.result().result)
+    follow(results)
 
 
 def _let_followers_start() -> None:
-    while _followers:
-        _followers.pop().join()
+    for follower in [*_followers]:
+        follower.join()
 
 
 def first_error() -> PipelineError | None:

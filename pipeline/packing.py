@@ -80,7 +80,15 @@ class Packing:
         return places[self._stream.ids[places] != SEP_ID]
 
     def fill(self, rows: npt.NDArray[np.integer]) -> Sequences:
-        """Returns the sequences of these numbers, shape [N], in this order."""
+        """Returns the sequences of these numbers, shape [N], in this order.
+
+        Raises:
+          IndexError: there is no sequence of a number.
+        """
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(
+                f"there are {len(self)} sequences; asked for {rows.min()}, {rows.max()}"
+            )
         shape = len(rows), self.max_seq_length
         token_ids, word_starts = np.empty(shape, np.uint16), np.empty(shape, np.bool_)
         _library.fill_rows(
@@ -151,7 +159,7 @@ def pack_stream(stream: TokenStream, max_seq_length: int) -> Packing:
       The sequences. Every token of every document stands in exactly one of them.
 
     Raises:
-      ValueError: L is too small.
+      ValueError: L is too small, or a unit too long.
     """
     capacity = max_seq_length - 2
     if capacity < MAX_UNIT_TOKENS:
@@ -162,14 +170,16 @@ def pack_stream(stream: TokenStream, max_seq_length: int) -> Packing:
     most = len(stream.ids) // (capacity - MAX_UNIT_TOKENS + 1) + 1
     begins, ends = np.empty(most, np.int64), np.empty(most, np.int64)
     count = _library.find_cuts(
-        *(stream.ids, stream.unit_starts, len(stream.ids), capacity, SEP_ID, begins, ends)
+        *(stream.ids, stream.unit_starts, len(stream.ids), capacity, SEP_ID, most, begins, ends)
     )
+    if count < 0:
+        raise ValueError(f"a mask unit of the stream has more than {MAX_UNIT_TOKENS} tokens")
     return Packing(stream, begins[:count], ends[:count], max_seq_length)
 
 
 _library: Final = load_compiled(
     __file__,
     join_documents="int32* bool* int64 int64* int64 uint16 int64 uint16* bool* -> int64",
-    find_cuts="uint16* bool* int64 int64 uint16 int64* int64* -> int64",
+    find_cuts="uint16* bool* int64 int64 uint16 int64 int64* int64* -> int64",
     fill_rows="uint16* bool* int64* int64* int64* int64 int64 uint16 uint16 uint16 uint16* bool*",
 )

@@ -108,7 +108,7 @@ def merge_samples(samples: Iterable[Sample]) -> list[Sample]:
     """Returns the samples with the lowest draws of several units, in order."""
     sampler = Sampler()
     for kind, name, draw, row in sorted(samples, key=lambda sample: sample[:3]):
-        sampler.add(kind, name, draw, partial(dict[str, Any], row))
+        sampler.add(kind, name, draw, partial(Row, row))
     return sampler.samples()
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ from vocab.basic_tokens import CodeArray, encode_codes
 from vocab.compiled import load_compiled
 
 _FIRST_CODES: Final = 0x10000
-_NO_WORD: Final = 0xFFFF
 _FIRST_HAN, _LAST_HAN = 0x4E00, 0x9FD5
 _STATES: Final = "BEMS"
 _IMPOSSIBLE: Final = -3.14e100
@@ -39,7 +38,7 @@ Behind each text, the last one included, stands a line feed, a word of its own.
 
 def version_of(name: str) -> str:
     """Returns the version of the package whose words those of a segmenter are."""
-    return {"rjieba": "0.2.2", "jieba": version("jieba")}[name]
+    return "0.2.2" if name == "rjieba" else version(name)
 
 
 @lru_cache
@@ -71,12 +70,6 @@ def load_jieba() -> Callable[[str], list[str]]:
     jieba.setLogLevel(logging.WARNING)
     jieba.initialize()
     return jieba.lcut  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-
-
-def cut_words(text: str, segmenter: Segmenter) -> list[str]:
-    """Returns the words of a text; joined, they are the text again."""
-    ends = np.cumsum(segmenter([text])[:-1]).tolist()
-    return [text[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
 
 
 class _CompiledSegmenter:
@@ -150,7 +143,7 @@ def _as_array(chances: dict[str, float], names: Sequence[str]) -> npt.NDArray[np
     return np.array([chances.get(name, _IMPOSSIBLE) for name in names])
 
 
-_library: Any = load_compiled(
+_library: Final = load_compiled(
     __file__,
     parse_dictionary="uint32* int64 int64* int64* int64* -> int64",
     build_tree="uint32* int64* int64* uint16* int64 uint64* uint64* uint64",

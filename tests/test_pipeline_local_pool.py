@@ -108,6 +108,30 @@ def test_pool_that_takes_no_more_leaves_units_to_the_graph(stage_of):
     assert ran == []
 
 
+@pytest.mark.usefixtures("pool")
+def test_stopping_cancels_what_has_not_begun_and_nothing_follows(stage_of, monkeypatch):
+    may_end, begun = threading.Event(), threading.Event()
+
+    def measure_slowly(word):
+        begun.set()
+        may_end.wait()
+        return measure(word)
+
+    stage = stage_of("first")._replace(run_unit=measure_slowly)
+    local_pool.start_ahead(stage, [str(at) for at in range(20)], lambda results: ran.append("next"))
+    begun.wait()
+    shut_down = local_pool._pool.shutdown
+
+    def end_units_once_the_others_are_cancelled(wait, cancel_futures):
+        shut_down(wait=False, cancel_futures=cancel_futures)
+        may_end.set()
+        shut_down(wait=wait)
+
+    monkeypatch.setattr(local_pool._pool, "shutdown", end_units_once_the_others_are_cancelled)
+    local_pool.stop()
+    assert 1 <= len(ran) <= 2 and "next" not in ran
+
+
 def test_with_one_worker_nothing_is_started(stage_of):
     ran.clear()
     local_pool.start_ahead(stage_of("first"), ["a"], lambda results: ran.append("next"))

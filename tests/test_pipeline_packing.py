@@ -387,3 +387,21 @@ def test_ends_in_joined_are_the_lengths_of_the_first_streams_joined(parts):
 )
 def test_ends_in_joined_count_separators_between_streams_that_hold_any_token(lengths, ends):
     assert ends_in_joined(lengths) == ends
+
+
+def test_pack_stream_refuses_units_that_are_too_long():
+    ids = np.full(2_000, 200, np.uint16)
+    starts = np.arange(2_000) % 9 == 0
+    # Units of 9 tokens can be cut all the same; those of 100 make more sequences than there may be.
+    assert len(pack_stream(TokenStream(ids, starts), 128)) > 0
+    for period in (100, 500):
+        with pytest.raises(ValueError, match="has more than 8 tokens"):
+            pack_stream(TokenStream(ids, np.arange(2_000) % period == 0), 128)
+
+
+@pytest.mark.parametrize("rows", [[-1], [0, 3]])
+def test_fill_refuses_numbers_of_no_sequence(rows):
+    ids, starts = np.full(300, 200, np.uint16), np.ones(300, np.bool_)
+    packed = pack_stream(TokenStream(ids, starts), 128)
+    with pytest.raises(IndexError, match="there are 3 sequences; asked for"):
+        packed.fill(np.array(rows))

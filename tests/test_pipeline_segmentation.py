@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline import segmentation
-from pipeline.segmentation import cut_words, load_jieba, load_segmenter
+from pipeline.segmentation import load_jieba, load_segmenter
 
 # jieba 0.42.1 has regular expressions in plain strings; compiling it for the first time says so.
 # Where setuptools still has it, it also imports pkg_resources, which calls itself deprecated.
@@ -116,8 +116,10 @@ def test_lengths_add_up_to_the_joined_texts(name):
         ("他来到了网易杭研大厦", "他 来到 了 网易 杭研 大厦"),
     ],
 )
-def test_cut_words_finds_words(name, text, words):
-    assert cut_words(text, load_segmenter(name)) == words.split()
+def test_segmenter_finds_words(name, text, words):
+    lengths = load_segmenter(name)([text])
+    assert lengths.tolist() == [*map(len, words.split()), 1]
+    assert "".join(words.split()) == text
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)

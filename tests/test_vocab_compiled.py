@@ -90,6 +90,14 @@ def test_what_is_not_compiled_is_named_with_the_remedy():
         compiled.load_compiled(str(path))
 
 
+def test_what_has_changed_since_it_was_compiled_is_not_called(tmp_path):
+    for suffix, time in ((".c", 2), (".so", 1)):
+        (tmp_path / f"_name{suffix}").touch()
+        os.utime(tmp_path / f"_name{suffix}", (time, time))
+    with pytest.raises(ImportError, match=r"_name\.c has changed since it was compiled: install"):
+        compiled.load_compiled(str(tmp_path / "name.py"))
+
+
 @pytest.mark.slow
 def test_without_a_compiler_its_absence_is_named(tmp_path):
     folders = "--build-lib", str(tmp_path), "--build-temp", str(tmp_path)

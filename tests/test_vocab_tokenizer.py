@@ -1,11 +1,13 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vocab import Tokenizer
-from vocab.basic_tokens import decode_codes, split_basic_tokens
-from vocab.special_tokens import SPECIAL_TOKENS
+from vocab.basic_tokens import Kind, decode_codes, kind_of, split_basic_tokens
+from vocab.special_tokens import SPECIAL_TOKENS, UNK_ID
 
 ORDINARY = [*"中国的，。un1か", "##able", "##a", "##b", "aff", "##ff", "a", "😀", "##😀", "\u1100"]
 TOKENS = [*SPECIAL_TOKENS, *ORDINARY]
@@ -323,6 +325,34 @@ def test_tokenize_fates_are_those_of_the_basic_tokens(tokenizer, text):
     assert fates.white_space == len(present) - len(in_words)
     assert fates.dropped == len(text) - len(present)
     assert fates.unknown <= fates.in_tokens
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("中外aB。 \u200b\u0301\u302e\u302a\U0001d165각\u1161Ω\n", max_size=12))
+@example("ÅΩÅC。\u302e\U0001d165a")
+def test_tokenize_unknown_characters_are_those_from_an_unknown_token_to_the_next(text):
+    tokenizer = Tokenizer([*SPECIAL_TOKENS, "中", "a"])
+    tokens = tokenize_words(tokenizer, [text])
+    spans = pairwise([*tokens.positions.tolist(), len(text)])
+    basic = split_basic_tokens(text)
+    kinds = [kind_of(chr(code)) for code in basic.codes.tolist()]
+    present = {
+        place
+        for place, kind in zip(basic.positions.tolist(), kinds, strict=True)
+        if kind in (Kind.SINGLE, Kind.LETTER)
+    }
+    unknown = [
+        place in present
+        for (begin, end), token_id in zip(spans, tokens.ids.tolist(), strict=True)
+        for place in range(begin, end)
+        if token_id == UNK_ID
+    ]
+    assert tokens.fates.unknown == sum(unknown)
+
+
+def test_tokenize_of_words_that_are_not_the_text_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="a text of 3 characters was cut into words of 2"):
+        tokenizer.tokenize("中国的", np.array([1, 1]))
 
 
 # --- Case and accents kept ---

@@ -71,7 +71,7 @@ static int64_t cut_word(const Tree *tree, const int32_t *letters, int64_t count,
 /* Clears the flags of tokens between which and the one before no word begins. */
 static void keep_word_starts(const int64_t *positions, int64_t count, const int32_t *word_lengths,
                              int64_t words, bool *word_starts) {
-  int64_t begun = 0, next_word = words > 0 ? 0 : INT64_MAX, last = words > 0 ? words - 1 : 0;
+  int64_t begun = 0, next_word = 0, last = words - 1;
   for (int64_t token = 0; token < count; token++) {
     /* One word at most begins at nearly all tokens; at which, no processor can foretell. */
     int32_t begins = next_word <= positions[token];
@@ -139,7 +139,7 @@ int64_t tokenize(const uint32_t *codes, const int32_t *kinds, const int64_t *pos
       return -1 - at;
     }
   }
-  keep_word_starts(token_positions, tokens, word_lengths, words, word_starts);
+  if (words > 0) keep_word_starts(token_positions, tokens, word_lengths, words, word_starts);
   counts[0] = spaces;
   counts[1] = dropped;
   counts[2] = unknown;

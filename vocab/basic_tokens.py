@@ -11,6 +11,7 @@ follows google-research/bert, `tokenization.py`, `BasicTokenizer`.
 
 import unicodedata
 from enum import IntEnum
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -141,10 +142,18 @@ def fold_text(text: str) -> tuple[CodeArray, IntArray]:
     positions = np.arange(len(codes))
     if codes.max(initial=0) < _ONE_TO_MANY:
         return codes, positions
-    if (codes == _REORDERED).any():
-        return _fold_in_canonical_order(original)
-    kept = codes != _NOTHING
-    return _expand(original[kept], codes[kept], positions[kept])
+    if not (codes == _REORDERED).any():
+        return _expand(original, codes, positions)
+    folded = [
+        _fold_in_canonical_order(original[run], positions[run])
+        if (codes[run] == _REORDERED).any()
+        else _expand(original[run], codes[run], positions[run])
+        for run in _cut_behind_marks(original, codes == _REORDERED)
+    ]
+    return (
+        np.concatenate([codes for codes, _ in folded]),
+        np.concatenate([places for _, places in folded]),
+    )
 
 
 def settle_final_sigma(text: str) -> str:
@@ -161,8 +170,8 @@ def classify(code: int, cased: bool = False) -> tuple[Kind, str]:
     """Tells what a character is before folding, and the one character that it becomes.
 
     DROP stands for all that is not so simple, too: what becomes several characters or none, or
-    changes places with its neighbours. A stretch of text with such a character has to go through
-    `split_basic_tokens`; what is around the stretch does not matter to it.
+    changes places with its neighbours; `is_intricate` tells which. The stretch around such a
+    character has to go through `split_basic_tokens`, what is around the stretch does not matter.
     """
     if FIRST_CJK <= code <= LAST_CJK:
         return Kind.SINGLE, chr(code)
@@ -226,20 +235,6 @@ def find_stretches(codes: CodeArray, is_letter: BoolArray) -> tuple[IntArray, li
     return starts, decode_codes(spaced).rstrip(" ").split(" ")
 
 
-def list_runs(firsts: IntArray, counts: IntArray) -> IntArray:
-    """Returns the indices of some runs, one after the other: `counts[i]` from `firsts[i]` on.
-
-    Args:
-      firsts: where each run begins, shape [R].
-      counts: how long each is, shape [R].
-
-    Returns:
-      Shape [sum of counts].
-    """
-    before = np.cumsum(counts) - counts
-    return np.repeat(firsts - before, counts) + np.arange(counts.sum())
-
-
 def _fold_code(code: int) -> int:
     """Returns the one folded code point, or a mark that there are none, many or a special order."""
     decomposed = unicodedata.normalize("NFD", chr(code).lower())
@@ -254,10 +249,27 @@ def _fold_code(code: int) -> int:
     return ord(folded[0])
 
 
+def _cut_behind_marks(original: CodeArray, is_mark: BoolArray) -> list[slice]:
+    """Cuts a text around marks that may change places, so that few characters are with them.
+
+    Nothing moves over a character that is CJK or ASCII; from the last such before marks to the next
+    one behind them is a run of its own, as is what is between two such runs.
+    """
+    is_plain = (original < 0x80) | ((original >= FIRST_CJK) & (original <= LAST_CJK))
+    plain = np.flatnonzero(is_plain)
+    marks = np.flatnonzero(is_mark)
+    borders = np.concatenate(([0], plain, [len(original)]))
+    places = np.searchsorted(borders, marks, side="right")
+    cuts = np.unique(np.concatenate((borders[places - 1], borders[places], [0, len(original)])))
+    return [slice(begin, end) for begin, end in pairwise(cuts.tolist())]
+
+
 def _expand(
     original: CodeArray, codes: CodeArray, positions: IntArray
 ) -> tuple[CodeArray, IntArray]:
-    """Puts the several code points of a decomposed character, such as a Hangul syllable, in."""
+    """Drops what folds to nothing and puts the several code points of others in, as of Hangul."""
+    kept = codes != _NOTHING
+    original, codes, positions = original[kept], codes[kept], positions[kept]
     many = np.flatnonzero(codes == _ONE_TO_MANY)
     expansions = [_expansions[code] for code in original[many].tolist()]
     counts = np.ones(len(codes), np.int64)
@@ -268,7 +280,9 @@ def _expand(
     return expanded, np.repeat(positions, counts)
 
 
-def _fold_in_canonical_order(original: CodeArray) -> tuple[CodeArray, IntArray]:
+def _fold_in_canonical_order(
+    original: CodeArray, positions: IntArray
+) -> tuple[CodeArray, IntArray]:
     """Folds a text with marks that are kept but change places, by the definition, slowly.
 
     Canonical order (The Unicode Standard, section 3.11): runs of characters whose combining class
@@ -276,7 +290,7 @@ def _fold_in_canonical_order(original: CodeArray) -> tuple[CodeArray, IntArray]:
     """
     ordered: list[tuple[str, int]] = []
     run: list[tuple[str, int]] = []
-    for position, code in enumerate(original.tolist()):
+    for position, code in zip(positions.tolist(), original.tolist(), strict=True):
         for char in unicodedata.normalize("NFD", chr(code).lower()):
             if not unicodedata.combining(char):
                 ordered += sorted(run, key=lambda pair: unicodedata.combining(pair[0]))

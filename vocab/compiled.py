@@ -7,6 +7,7 @@ import numpy as np
 from numpy.ctypeslib import as_ctypes_type, load_library, ndpointer
 
 _RETURNS: Final = "->"
+_LIBRARIES: Final = (".so", ".pyd")
 
 
 def load_compiled(module: str, **signatures: str) -> Any:
@@ -21,16 +22,18 @@ def load_compiled(module: str, **signatures: str) -> Any:
       The library; its functions raise ctypes.ArgumentError where an argument is of another type.
 
     Raises:
-      ImportError: nothing was compiled; says how it is.
+      ImportError: it was not compiled, or changed since; says how it is.
     """
     path = Path(module)
-    try:
-        library = load_library(f"_{path.stem}", path.parent)
-    except OSError as error:
+    source = path.with_name(f"_{path.stem}.c")
+    found = [file for file in path.parent.glob(f"_{path.stem}.*") if file.suffix in _LIBRARIES]
+    if not found or (source.exists() and source.stat().st_mtime > found[0].stat().st_mtime):
+        state = "has changed since it was compiled" if found else "is not compiled"
         raise ImportError(
-            f"{path.with_name(f'_{path.stem}.c')} is not compiled: install the package with pip, "
-            "or run `python setup.py build_ext --inplace` where setup.py lies"
-        ) from error
+            f"{source} {state}: install the package with pip, or run "
+            "`python setup.py build_ext --inplace` where setup.py lies"
+        )
+    library = load_library(f"_{path.stem}", path.parent)
     for name, signature in signatures.items():
         arguments, _, result = signature.partition(_RETURNS)
         function = getattr(library, name)

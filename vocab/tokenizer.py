@@ -74,6 +74,7 @@ class Tokenizer:
     """Turns text into the ids of a vocabulary.
 
     Equal to bert4keras 0.9.9's `Tokenizer(vocab, do_lower_case=not cased)` without [CLS] and [SEP].
+    It serves one thread at a time, as its tables are filled on the way.
 
     Attributes:
       cased: whether case and accents are kept.
@@ -167,7 +168,15 @@ class Tokenizer:
         Returns:
           The tokens. A token begins a word where the words of it and of the token before differ,
           unless it is a piece that continues (`##`).
+
+        Raises:
+          ValueError: the words together are not as long as the text.
         """
+        if word_lengths.sum(dtype=np.int64) != len(text):
+            raise ValueError(
+                f"a text of {len(text)} characters was cut into words of "
+                f"{word_lengths.sum(dtype=np.int64)}"
+            )
         if not self.cased and basic_tokens.CAPITAL_SIGMA in text:
             text = basic_tokens.settle_final_sigma(text)
         codes = basic_tokens.encode_codes(text)
@@ -186,9 +195,14 @@ class Tokenizer:
         # Marks in canonical order may come before characters that stand before them.
         places = np.maximum.accumulate(positions)
         found = self._tokenize(codes, places, word_lengths, self._of_folded, self._kind_of_folded)
-        is_left = np.zeros(len(text), np.bool_)
-        is_left[positions[self._of_folded[codes] != DROP]] = True
-        return found._replace(dropped=len(text) - int(np.count_nonzero(is_left)))
+        kinds = self._of_folded[codes]
+        is_left, in_tokens = np.zeros(len(text), np.bool_), np.zeros(len(text), np.bool_)
+        is_left[positions[kinds != DROP]] = True
+        in_tokens[positions[(kinds != DROP) & (kinds != SPACE)]] = True
+        return found._replace(
+            dropped=len(text) - int(np.count_nonzero(is_left)),
+            unknown=_count_unknown(found, in_tokens),
+        )
 
     def _tokenize(
         self,
@@ -241,3 +255,11 @@ def _fill(kinds: KindArray, codes: CodeArray, kind_of: Callable[[int], int]) -> 
     for page in np.unique(unseen // _PAGE).tolist():
         for code in range(page * _PAGE, (page + 1) * _PAGE):
             kinds[code] = kind_of(code)
+
+
+def _count_unknown(found: CodeTokens, in_tokens: BoolArray) -> int:
+    """Counts the characters in tokens from each [UNK] to before the next token."""
+    before = np.append(0, np.cumsum(in_tokens))
+    ends = np.append(found.positions, len(in_tokens))[1:]
+    is_unknown = found.ids == UNK_ID
+    return int((before[ends] - before[found.positions])[is_unknown].sum())
