@@ -42,8 +42,9 @@ def draw(results: dict[str, Any], path: str) -> None:
     )
     _draw_bars(above, _list_peers(seconds, steps))
     _draw_bars(below, steps)
-    limit = 1000 * seconds["rjieba alone"]
-    below.axvline(limit, color="#333333", linewidth=1, linestyle="--", label="rjieba alone")
+    bare = 1000 * seconds["rjieba alone"]
+    below.axvline(bare, color="#333333", linewidth=1, linestyle="--", label="rjieba alone")
+    below.set_xlim(right=max(below.get_xlim()[1], 1.05 * bare))
     above.legend(*below.get_legend_handles_labels(), loc="lower right", ncols=2, fontsize=10)
     figure.supxlabel(_describe(results), fontsize=9, color="#555555")
     figure.savefig(path, dpi=_DOTS_PER_INCH, metadata={"Software": None})
