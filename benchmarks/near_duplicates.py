@@ -23,7 +23,6 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import units
 from pipeline.config import DocumentsConfig
 from pipeline.inputs import find_inputs
 from pipeline.layout import Layout
@@ -39,7 +38,7 @@ from pipeline.near_duplicates import (
 from pipeline.process import tune_process
 from pipeline.records import SPLITS, Unit
 from pipeline.rules import Cleaner
-from pipeline.stages.clean import ReadLine, read_batches, split_input
+from pipeline.stages.clean import ReadLine, read_batches, split_input, units_of
 
 LEAST_RECALL: Final = 0.95
 RECALL_FROM: Final = 0.85
@@ -88,11 +87,7 @@ def read_documents(input_dir: str) -> list[Document]:
             split_input(file, config, Layout(folder), False)
             for file in find_inputs(input_dir).recognised
         ]
-        cleaned = [
-            document
-            for unit in units.number_units(unit for split in splits for unit in split.units)
-            for document in _clean(unit, config)
-        ]
+        cleaned = [document for unit in units_of(splits) for document in _clean(unit, config)]
     cleaned.sort(key=lambda document: SPLITS.index(document.split))
     found: dict[str, Document] = {}
     for document in cleaned:

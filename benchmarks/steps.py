@@ -150,7 +150,7 @@ def _make_documents(input_dir: str, layout: Layout, config: DocumentsConfig) -> 
         clean.split_input(found, config, layout, False)
         for found in find_inputs(input_dir).recognised
     ]
-    found = units.number_units(unit for split in splits for unit in split.units)
+    found = clean.units_of(splits)
     cleaned = [clean.clean_unit(unit, config, layout, False) for unit in found]
     losers, repeats = duplicates.find_all(found, layout, config.dedup)
     finished = [
