@@ -32,7 +32,6 @@ from pipeline.process import tune_process
 from pipeline.reading import Split
 from pipeline.records import Block, Shard, Skipped, Unit
 from pipeline.resume import Done, Stage, run_or_recall
-from pipeline.samples import Sample
 from pipeline.stages import clean, count, duplicates, finish
 from vocab.counting import TokenCounts
 from vocab.words import MAX_WORDS, most_frequent
@@ -91,9 +90,6 @@ class RunUnits(beam.PTransform[Any, Any]):
         return input_or_inputs | "RunUnit" >> beam.ParDo(_RunUnitsFn(self._stage, self._local))
 
 
-_MANY_SAMPLES = 5000
-
-
 @dataclasses.dataclass
 class _Summary:
     """What all units of documents found out and made."""
@@ -101,7 +97,6 @@ class _Summary:
     parts: int = 0
     ledger: Ledger = dataclasses.field(default_factory=Counter)
     blocks: list[Block] = dataclasses.field(default_factory=list)
-    samples: list[Sample] = dataclasses.field(default_factory=list)
     skipped: list[Skipped] = dataclasses.field(default_factory=list)
 
     def add(self, other: "_Summary") -> None:
@@ -109,9 +104,6 @@ class _Summary:
         self.parts = max(self.parts, other.parts)
         self.ledger.update(other.ledger)
         self.blocks += other.blocks
-        self.samples += other.samples
-        if len(self.samples) > _MANY_SAMPLES:
-            self.samples = samples.merge_samples(self.samples)
         self.skipped += other.skipped
 
 
@@ -127,11 +119,10 @@ class _SummariseFn(beam.CombineFn):
         if isinstance(result, Split):
             summary.add(_Summary(skipped=result.skipped))
         elif isinstance(result, clean.Cleaned):
-            unit, ledger, drawn, skipped = result
-            summary.add(_Summary(unit.total, ledger, [], drawn, skipped))
+            unit, ledger, skipped = result
+            summary.add(_Summary(unit.total, ledger, [], skipped))
         else:
-            ledger, blocks, drawn = result
-            summary.add(_Summary(0, ledger, blocks, drawn))
+            summary.add(_Summary(0, *result))
         return summary
 
     def merge_accumulators(self, summaries: Iterable[_Summary]) -> _Summary:
@@ -310,7 +301,10 @@ def _write_manifest(
         summary.blocks,
         sorted(skipped + summary.skipped),
     )
-    _write(layout.samples, samples.samples_to_json(summary.samples))
+    drawn = local_pool.noting_errors(
+        lambda: samples.samples_to_json(finish.read_samples(summary.parts, layout))
+    )
+    _write(layout.samples, drawn)
     _write(layout.manifest, manifest.to_json())
 
 

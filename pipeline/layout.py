@@ -9,7 +9,7 @@ from pipeline.records import HELD_OUT, TRAIN, InputFile, Shard
 from tfrecords_schema import dataset_info
 
 _OURS: Final = re.compile(
-    r"(?:part-\d{5,}-of-\d{5,}\.(?:jsonl\.zst|keys|bands|paragraphs|sizes|frames|copies|words)"
+    r"(?:part-\d{5,}-of-\d{5,}\.(?:jsonl\.zst|keys|bands|paragraphs|sizes|frames|samples|copies|words)"
     r"|(?:manifest|samples)\.json|token_counts\.json\.zst|near_losers"
     r"|(?:train|eval|test)-\w+-\d{5,}-of-\d{5,}\.tfrecord|vocab\.txt|dataset_info\.json"
     r"|shards\.json|\w+-[0-9a-f]{32}-\d{5,}\.zst|[\w-]+\.done\.json)(?:\.[0-9a-f]{32}\.tmp)?"
@@ -17,9 +17,16 @@ _OURS: Final = re.compile(
 
 
 _CLEANED: Final = (
-    *("cleaned", "cleaned_rejected", "sizes", "frames"),
+    *("cleaned", "cleaned_rejected", "cleaned_samples", "sizes", "frames"),
     *("keys", "bands", "paragraphs"),
 )
+
+_SUFFIXES: Final = {
+    "cleaned": "jsonl.zst",
+    "cleaned_rejected": "jsonl.zst",
+    "cleaned_samples": "samples",
+    "finished_samples": "samples",
+}
 
 
 class Layout(NamedTuple):
@@ -140,6 +147,19 @@ class Layout(NamedTuple):
         """The documents of one unit that cleaning rejected."""
         return self._cleaned("cleaned_rejected", number, total)
 
+    def cleaned_samples(self, number: int, total: int) -> str:
+        """Samples of what cleaning one unit edited and rejected."""
+        return self._cleaned("cleaned_samples", number, total)
+
+    @property
+    def finished_samples_folder(self) -> str:
+        """Folder of samples of what finishing edited and rejected."""
+        return files.join(self.work, "finished_samples")
+
+    def finished_samples(self, number: int, total: int) -> str:
+        """Those of one unit."""
+        return self._cleaned("finished_samples", number, total)
+
     def sizes(self, number: int, total: int) -> str:
         """Numbers and sizes of the cleaned documents of one unit, in their order."""
         return self._cleaned("sizes", number, total)
@@ -161,7 +181,7 @@ class Layout(NamedTuple):
         return self._cleaned("paragraphs", number, total)
 
     def _cleaned(self, kind: str, number: int, total: int) -> str:
-        suffix = "jsonl.zst" if kind.startswith("cleaned") else kind
+        suffix = _SUFFIXES.get(kind, kind)
         return files.join(self.work, kind, f"part-{_place(number, total)}.{suffix}")
 
     @property

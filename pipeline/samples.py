@@ -12,6 +12,7 @@ from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import orjson
 
 EDITS, REJECTED = "edits", "rejected"
 """The kinds of samples: by rule, and by reason."""
@@ -107,19 +108,26 @@ def size_in_unit(units: int) -> int:
 def merge_samples(samples: Iterable[Sample]) -> list[Sample]:
     """Returns the samples with the lowest draws of several units, in order."""
     sampler = Sampler()
-    for kind, name, draw, row in sorted(samples, key=lambda sample: sample[:3]):
+    for kind, name, draw, row in samples:
         sampler.add(kind, name, draw, partial(Row, row))
     return sampler.samples()
 
 
-def samples_to_rows(samples: Iterable[Sample]) -> list[list[Any]]:
-    """Returns samples as rows of JSON."""
-    return [list(sample) for sample in samples]
+def samples_to_bytes(samples: Iterable[Sample]) -> bytes:
+    """Returns the bytes of a file of samples."""
+    return orjson.dumps([list(sample) for sample in samples])
 
 
-def rows_to_samples(rows: Iterable[Sequence[Any]]) -> list[Sample]:
-    """Reads what `samples_to_rows` returned."""
-    return [Sample(*row) for row in rows]
+def samples_from_bytes(data: bytes) -> list[Sample]:
+    """Reads what `samples_to_bytes` returned.
+
+    Raises:
+      ValueError: something else.
+    """
+    try:
+        return [Sample(*row) for row in orjson.loads(data)]
+    except TypeError as error:
+        raise ValueError(str(error)) from error
 
 
 def samples_to_json(samples: Iterable[Sample]) -> bytes:

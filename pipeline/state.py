@@ -24,7 +24,7 @@ from pipeline.rules import RULES
 from pipeline.segmentation import version_of
 from tfrecords_schema.json_object import parse_object
 
-FORMAT_VERSION: Final = 7
+FORMAT_VERSION: Final = 8
 """Of all that lies below an output directory; a directory of another version is refused."""
 
 SPLIT, CLEAN, FINISH = "split", "clean", "finish"
@@ -173,7 +173,7 @@ def forget(stage: str, layout: Layout) -> None:
         CLEAN: (*layout.cleaned_folders, layout.stage("clean")),
         FINISH: (
             *(layout.manifest, layout.documents, layout.rejected),
-            *(layout.copies_folder, layout.near_losers),
+            *(layout.copies_folder, layout.near_losers, layout.finished_samples_folder),
             *(
                 layout.stage(name)
                 for name in ("copies", "candidates", "verify", "near", "repeats", "finish")

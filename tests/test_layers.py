@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 OURS = ("pipeline", "tfrecords_schema", "trainer", "vocab")
 MAY_IMPORT = {
     "pipeline": {"pipeline", "tfrecords_schema", "vocab"},
-    "tfrecords_schema": {"tfrecords_schema"},
+    "tfrecords_schema": {"tfrecords_schema", "vocab"},
     "trainer": {"trainer", "tfrecords_schema", "vocab"},
     "vocab": {"vocab"},
 }

@@ -7,14 +7,13 @@ their keys, int64 lists packed. Layout (tensorflow/core/example/{example,feature
     Feature { bytes_list = 1 { value = 1 } | int64_list = 3 { value = 1 [packed] } }
 """
 
-import ctypes
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numpy.ctypeslib import load_library, ndpointer
 
 from tfrecords_schema import features
+from vocab.compiled import load_compiled
 
 _MOST_OTHER_BYTES: Final = 128
 """Of an example, beside its values and flags: names, tags and lengths."""
@@ -64,11 +63,7 @@ def _bytes_of(values: npt.NDArray[np.integer], dtype: npt.DTypeLike) -> features
     return np.ascontiguousarray(values, dtype).ravel().view(np.uint8)
 
 
-_octets: Final = ndpointer(np.uint8, flags="C_CONTIGUOUS")
-_int64: Final = ctypes.c_int64
-_library: Final = load_library("_examples", __file__)
-_library.encode_examples.restype = None
-_library.encode_examples.argtypes = [
-    *(_octets, _octets, _int64, _octets, _int64, _int64, _int64, _octets),
-    ndpointer(np.int64, flags="C_CONTIGUOUS"),
-]
+_library: Final = load_compiled(
+    __file__,
+    encode_examples="uint8* uint8* int64 uint8* int64 int64 int64 uint8* int64*",
+)

@@ -1,5 +1,6 @@
 """Functions in C that are called with NumPy arrays."""
 
+from ctypes import c_void_p
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +44,12 @@ def load_compiled(module: str, **signatures: str) -> Any:
 
 
 def _type_of(name: str) -> Any:
-    if name.endswith("*"):
-        return ndpointer(np.dtype(name[:-1]), flags="C_CONTIGUOUS")
-    return as_ctypes_type(np.dtype(name))
+    if not name.endswith("*"):
+        return as_ctypes_type(np.dtype(name))
+    checked: Any = ndpointer(np.dtype(name[:-1]), flags="C_CONTIGUOUS")
+
+    def address_of(_: Any, array: Any) -> c_void_p:
+        # What NumPy itself would pass refers to itself: garbage, until Python looks for cycles.
+        return c_void_p(checked.from_param(array).data)
+
+    return type(name, (checked,), {"from_param": classmethod(address_of)})

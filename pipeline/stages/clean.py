@@ -2,9 +2,9 @@
 
 import operator
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -31,13 +31,11 @@ from pipeline.samples import (
     EDITS,
     REJECTED,
     Row,
-    Sample,
     Sampler,
     describe_difference,
     describe_edit,
     describe_text,
-    rows_to_samples,
-    samples_to_rows,
+    samples_to_bytes,
     size_in_unit,
 )
 
@@ -56,23 +54,24 @@ _SHOWN_CHARS: Final = 1000
 """Of a line that is too long to be a document."""
 
 
+Line = TypeVar("Line")
+
+
 class Cleaned(NamedTuple):
     """What cleaning one unit found out."""
 
     unit: Unit
     ledger: Ledger
-    samples: list[Sample]
     skipped: list[Skipped]
 
     def to_json(self) -> Any:
         """Returns what a note of the done unit holds."""
-        return {"ledger": ledger.to_rows(self.ledger), "samples": samples_to_rows(self.samples)}
+        return ledger.to_rows(self.ledger)
 
     @classmethod
     def from_json(cls, fields: Any, unit: Unit, *_: Any) -> "Cleaned":
         """Reads what `to_json` returned."""
-        samples = rows_to_samples(fields["samples"])
-        return cls(unit, ledger.from_rows(fields["ledger"]), samples, [])
+        return cls(unit, ledger.from_rows(fields), [])
 
 
 def split_input(
@@ -126,17 +125,18 @@ class UnreadableLine(NamedTuple):
 
 def read_batches(unit: Unit, config: DocumentsConfig) -> Iterator[list[ReadLine | UnreadableLine]]:
     """Yields the lines of a unit that are not blank, some at a time."""
-    for batch in _batches(reading.read_lines(unit)):
+    for batch in batches(reading.read_lines(unit), lambda line: len(line.data)):
         lines = [_read_line(raw_line, unit, config) for raw_line in batch]
         yield [line for line in lines if line is not None]
 
 
-def _batches(lines: Iterable[RawLine]) -> Iterator[list[RawLine]]:
-    batch: list[RawLine] = []
+def batches(lines: Iterable[Line], size_of: Callable[[Line], int]) -> Iterator[list[Line]]:
+    """Yields lines, some at a time: so many that what is done for each batch takes no time."""
+    batch: list[Line] = []
     size = 0
     for line in lines:
         batch.append(line)
-        size += len(line.data)
+        size += size_of(line)
         if len(batch) == _BATCH_LINES or size >= _BATCH_BYTES:
             yield batch
             batch, size = [], 0
@@ -202,7 +202,9 @@ class _UnitCleaning:
         files.write_bytes(layout.sizes(*place), np.concatenate(self._sizes).tobytes())
         files.write_bytes(layout.frames(*place), self._kept.frames.tobytes())
         self._write_keys(layout, place)
-        return Cleaned(self._unit, self._ledger, self._sampler.samples(), [])
+        drawn = self._sampler.samples()
+        files.write_bytes(layout.cleaned_samples(*place), samples_to_bytes(drawn))
+        return Cleaned(self._unit, self._ledger, [])
 
     def _write_keys(self, layout: Layout, place: tuple[int, int]) -> None:
         files.write_bytes(layout.keys(*place), dedup.pack_key_file(np.concatenate(self._keys)))

@@ -1,14 +1,15 @@
 """Cleaned documents of a unit, and what goes of them -> documents/ and rejected/."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import orjson
 
 from pipeline import dedup, files, ledger
-from pipeline.blocks import BlockWriter, FrameWriter, encode_row, read_row_lines
+from pipeline.blocks import BlockWriter, FrameWriter, damaged, encode_row, read_row_lines
 from pipeline.config import DocumentsConfig
 from pipeline.dedup import Loser
 from pipeline.errors import RunError
@@ -25,11 +26,11 @@ from pipeline.samples import (
     Sampler,
     describe_edit,
     describe_text,
-    rows_to_samples,
-    samples_to_rows,
+    samples_from_bytes,
+    samples_to_bytes,
     size_in_unit,
 )
-from pipeline.stages.clean import SIZE, bytes_of
+from pipeline.stages.clean import SIZE, batches, bytes_of
 
 DEDUP_STAGE: Final = "dedup"
 REPEATED_PARAGRAPH: Final = "repeated_paragraph"
@@ -64,24 +65,19 @@ class Finished(NamedTuple):
 
     ledger: Ledger
     blocks: list[Block]
-    samples: list[Sample]
 
     def to_json(self) -> Any:
         """Returns what a note of the done unit holds."""
         return {
             "ledger": ledger.to_rows(self.ledger),
             "blocks": [list(block) for block in self.blocks],
-            "samples": samples_to_rows(self.samples),
         }
 
     @classmethod
     def from_json(cls, fields: Any, *_: Any) -> "Finished":
         """Reads what `to_json` returned."""
-        return cls(
-            ledger.from_rows(fields["ledger"]),
-            [Block(*row) for row in fields["blocks"]],
-            rows_to_samples(fields["samples"]),
-        )
+        blocks = [Block(*row) for row in fields["blocks"]]
+        return cls(ledger.from_rows(fields["ledger"]), blocks)
 
 
 def finish_unit(goings: Goings, config: DocumentsConfig, layout: Layout) -> Finished:
@@ -105,15 +101,11 @@ class _UnitFinishing:
     def run(self) -> Finished:
         """Writes both files of the unit."""
         layout, place = self._layout, (self._unit.number, self._unit.total)
-        sizes = np.frombuffer(files.read_bytes(layout.sizes(*place)), SIZE)
-        lines = list(read_row_lines(layout.cleaned(*place)))
-        if len(lines) != len(sizes):
-            raise RunError(f"{layout.cleaned(*place)}: is damaged; start afresh with --overwrite")
         with files.finished_or_absent(layout.part(*place)) as part_file:
             writer = BlockWriter(
                 part_file, self._unit.number, self._unit.corpus, self._config.block_text_bytes
             )
-            self._write_documents(writer, lines, sizes)
+            self._write_documents(writer, place)
             writer.close()
         with files.finished_or_absent(layout.rejected_part(*place)) as rejected_file:
             # Frames of one zstd file can be put behind each other as they are.
@@ -122,9 +114,23 @@ class _UnitFinishing:
             for row in self._rejected:
                 rejected.write(row)
             rejected.close()
-        return Finished(self._ledger, writer.blocks, self._sampler.samples())
+        drawn = self._sampler.samples()
+        files.write_bytes(layout.finished_samples(*place), samples_to_bytes(drawn))
+        return Finished(self._ledger, writer.blocks)
 
-    def _write_documents(self, writer: BlockWriter, lines: list[bytes], sizes: Any) -> None:
+    def _write_documents(self, writer: BlockWriter, place: tuple[int, int]) -> None:
+        sizes = np.frombuffer(files.read_bytes(self._layout.sizes(*place)), SIZE)
+        path = self._layout.cleaned(*place)
+        row = 0
+        for lines in batches(read_row_lines(path), len):
+            of_lines = sizes[row : row + len(lines)]
+            row += len(lines)
+            if row <= len(sizes):
+                self._write_batch(writer, lines, of_lines)
+        if row != len(sizes):
+            raise RunError(f"{path}: is damaged; start afresh with --overwrite")
+
+    def _write_batch(self, writer: BlockWriter, lines: list[bytes], sizes: Any) -> None:
         ranks = dedup.ranks_of(sizes["document"])
         kept_chars = sizes["chars"].astype(np.int64)
         documents: list[int] = sizes["document"].tolist()
@@ -282,6 +288,31 @@ def _index_repeats(packed: Iterable[bytes]) -> dict[int, set[int]]:
     for document, line in records.tolist():
         repeats.setdefault(document, set()).add(line)
     return repeats
+
+
+def read_samples(units: int, layout: Layout) -> Iterator[Sample]:
+    """Yields the samples that cleaning and finishing all units kept.
+
+    Args:
+      units: how many there are.
+      layout: where their samples lie.
+
+    Raises:
+      RunError: a file of samples is damaged.
+    """
+
+    def read(path: str) -> list[Sample]:
+        try:
+            return samples_from_bytes(files.read_bytes(path))
+        except ValueError as error:
+            raise damaged(path, error) from error
+
+    paths = [
+        path_of(number, units)
+        for number in range(units)
+        for path_of in (layout.cleaned_samples, layout.finished_samples)
+    ]
+    return chain.from_iterable(files.read_each(read, paths, layout.root))
 
 
 def finish_stage(config: DocumentsConfig, layout: Layout) -> Stage:
