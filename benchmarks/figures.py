@@ -16,6 +16,8 @@ from benchmarks.usual_recipe import RecipeResult
 MASKINGS: Final = 10
 LEARNED, ONE, TWO = "2 workers, learned vocabulary", "1 worker", "2 workers"
 MASKED = f"2 workers, {MASKINGS} maskings"
+TIMES: Final = 4
+LARGER = f"2 workers, {TIMES} times the corpus"
 TINY_LEARNED, TINY = "bundled corpus, learned vocabulary", "bundled corpus"
 FEW_UNITS, MANY_UNITS = "bundled corpus, few units", "bundled corpus, many units"
 
@@ -111,6 +113,11 @@ def derive_ratios(figures: Figures) -> list[Ratio]:
         ),
         Ratio("peak memory, 1 worker, GB", figures.peak_gb(ONE), high=1.7),
         Ratio("peak memory, 2 workers, GB", figures.peak_gb(TWO, LEARNED, MASKED), high=2.4),
+        Ratio(
+            f"peak memory, 2 workers, {TIMES} times the corpus / the corpus",
+            figures.peak_gb(LARGER) / figures.peak_gb(TWO),
+            high=1.15,
+        ),
         Ratio("bundled corpus, wall seconds", figures.wall_seconds(TINY_LEARNED), high=15),
         Ratio("bundled corpus with --vocab, wall seconds", figures.wall_seconds(TINY), high=6),
         Ratio("a further unit, CPU milliseconds", 1000 * figures.seconds_per_unit),

@@ -35,11 +35,13 @@ from benchmarks.figures import (
     FEW_UNITS,
     JIEBA,
     JIEBA_FAST,
+    LARGER,
     LEARNED,
     MANY_UNITS,
     MASKED,
     MASKINGS,
     ONE,
+    TIMES,
     TINY,
     TINY_LEARNED,
     TWO,
@@ -54,6 +56,7 @@ from pipeline import files, run
 from pipeline.blocks import read_block
 from pipeline.config import DocumentsConfig
 from pipeline.errors import PipelineError, RunError
+from pipeline.inputs import find_inputs
 from pipeline.layout import Layout
 from pipeline.ledger import READ
 from pipeline.manifest import Manifest, read_manifest
@@ -119,9 +122,18 @@ class _Bench:
         self._run(MASKED, self._corpus, "--num_workers=2", vocab, f"--dupe_factor={MASKINGS}")
         for name in (LEARNED, TWO, MASKED):
             shutil.rmtree(files.join(self._folder, name))
+        self._measure_larger(vocab)
         for _ in range(self._repeats):
             self._run(TINY_LEARNED, BUNDLED_CORPUS)
             self._run(TINY, BUNDLED_CORPUS, vocab)
+
+    def _measure_larger(self, vocab: str) -> None:
+        larger = files.join(self._folder, "larger")
+        zipped = any(found.compression for found in find_inputs(self._corpus).recognised)
+        multiply_corpus(self._corpus, larger, TIMES, zipped)
+        self._run(LARGER, larger, "--num_workers=2", vocab)
+        for name in ("larger", LARGER):
+            shutil.rmtree(files.join(self._folder, name))
 
     def _run(self, name: str, corpus: str, *flags: str) -> None:
         output_dir = files.join(self._folder, name)
@@ -192,6 +204,13 @@ class _Bench:
             "bytes of documents/, rejected/": (total.documents_bytes, documents_bytes),
             "bytes of tfrecords/": (total.tfrecords_bytes, _size(done.tfrecords)),
             "CPU seconds": (forecast.cpu_seconds, seconds),
+            **{
+                f"peak memory, {name}": (
+                    forecast.peak_bytes[workers],
+                    max(usage.peak_bytes for usage in self._runs[name]),
+                )
+                for name, workers in ((ONE, 1), (TWO, 2))
+            },
         }
 
 

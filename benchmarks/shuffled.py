@@ -4,7 +4,7 @@
 
 Runs all stages as on a cluster, in one process, and counts what Beam's runner groups by key
 (reshuffles are among it), and what else it keeps between stages: results that go to several
-transforms, side inputs. The only text in it are the samples for report.html.
+transforms, side inputs. There is no text in it.
 """
 
 import argparse

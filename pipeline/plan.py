@@ -45,8 +45,8 @@ WORKER_CPU_SECONDS: Final = 0.4
 LEARNING_CPU_SECONDS: Final = 1.5
 """Learning word pieces from the counted words; their number is bounded."""
 
-LAUNCHER_BYTES: Final = 145 << 20
-WORKER_BYTES: Final = 95 << 20
+LAUNCHER_BYTES: Final = 185 << 20
+WORKER_BYTES: Final = 125 << 20
 """Peak memory of a process that holds no shard."""
 
 BYTES_PER_SHARD_BYTE: Final = 2

@@ -18,9 +18,9 @@ def tune_process() -> None:
     block raises the thresholds of glibc's malloc for good (mallopt(3), M_MMAP_THRESHOLD);
     elsewhere this does nothing.
 
-    Python is to look for cyclic garbage seldom. There is little, some 90,000 objects in a run over
-    100 MB of text, and a search goes through all that Apache Beam consists of. So do the last ones,
-    as the process ends, unless nothing is left for them.
+    Python is to look for cyclic garbage seldom. There is little, some 30,000 objects a run, and
+    a search goes through all that Apache Beam consists of. So do the last ones, as the process
+    ends, unless nothing is left for them.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     bytes(31 << 20)

@@ -900,6 +900,7 @@ def figures():
             figures_module.ONE: usages(20, 20, 1_800_000_000),
             figures_module.TWO: usages(10, 40),
             figures_module.MASKED: usages(30, 50, 2_300_000_000),
+            figures_module.LARGER: usages(40, 80, 1_200_000_000),
             figures_module.TINY_LEARNED: usages(12, 12),
             figures_module.TINY: usages(7, 7),
             figures_module.FEW_UNITS: usages(3, 2),
@@ -932,6 +933,7 @@ def figures():
         Ratio("wall time of 2 workers / wall time of 1", 0.5, None, 0.58),
         Ratio("peak memory, 1 worker, GB", 1.8, None, 1.7),
         Ratio("peak memory, 2 workers, GB", 2.3, None, 2.4),
+        Ratio("peak memory, 2 workers, 4 times the corpus / the corpus", 1.2, None, 1.15),
         Ratio("bundled corpus, wall seconds", 12, None, 15),
         Ratio("bundled corpus with --vocab, wall seconds", 7, None, 6),
         Ratio("a further unit, CPU milliseconds", 4.0),
@@ -944,7 +946,7 @@ def test_derive_ratios_is_exact(figures, ratio):
 
 
 def test_derive_ratios_has_no_others(figures):
-    assert len(derive_ratios(figures)) == 19
+    assert len(derive_ratios(figures)) == 20
 
 
 @pytest.mark.parametrize(

@@ -525,12 +525,15 @@ def test_clean_unit_of_file_that_has_shrunk_fails_unless_it_may_be_skipped(tmp_p
     reason = "byte 25: the file ends here and had at least 30 bytes when the run began"
     assert cleaned.skipped == [Skipped("plain", TRAIN, "a.json", 20, 30, reason)]
     # Nothing of the stretch counts as read, and later stages find its files, all empty.
-    assert cleaned.ledger == {} and cleaned.samples == []
+    assert cleaned.ledger == {}
     paths = layout.cleaned, layout.cleaned_rejected, layout.sizes, layout.frames
-    keys = layout.keys, layout.bands, layout.paragraphs
+    others = layout.cleaned_samples, layout.keys, layout.bands, layout.paragraphs
     assert {str(path) for path in (tmp_path / "out").rglob("*") if path.is_file()} == {
-        path(units[2].number, units[2].total) for path in (*paths, *keys)
+        path(units[2].number, units[2].total) for path in (*paths, *others)
     }
+    assert (tmp_path / "out/work/cleaned_samples").joinpath(
+        f"part-00002-of-{units[2].total:05d}.samples"
+    ).read_bytes() == b"[]"
     whole = clean_unit(units[1], config, layout, True)
     assert whole.skipped == [] and whole.ledger["plain", TRAIN, DOCUMENTS, READ] == 1
 

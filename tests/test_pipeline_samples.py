@@ -3,7 +3,6 @@ import json
 from functools import partial, reduce
 from itertools import chain, pairwise
 
-import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -18,9 +17,9 @@ from pipeline.samples import (
     describe_edit,
     describe_text,
     merge_samples,
-    rows_to_samples,
+    samples_from_bytes,
+    samples_to_bytes,
     samples_to_json,
-    samples_to_rows,
     size_in_unit,
 )
 
@@ -222,14 +221,20 @@ def test_merging_units_equals_one_sampler_over_all_documents():
     assert merge_samples([]) == []
 
 
-def test_samples_come_back_from_rows_of_json():
+def test_samples_come_back_from_their_file():
     samples = [Sample(EDITS, "rule", (1 << 64) - 1, {"spans": [(0, 1, "")]})]
     samples += [Sample(REJECTED, "太短", 1, {"text": "文"})]
-    recalled = rows_to_samples(orjson.loads(orjson.dumps(samples_to_rows(samples))))
+    recalled = samples_from_bytes(samples_to_bytes(samples))
     assert samples_to_json(recalled) == samples_to_json(samples)
     assert [sample[:3] for sample in recalled] == [sample[:3] for sample in samples]
     assert all(isinstance(sample, Sample) for sample in recalled)
-    assert rows_to_samples(samples_to_rows([])) == []
+    assert samples_from_bytes(samples_to_bytes([])) == []
+
+
+@pytest.mark.parametrize("data", [b"", b"[", b"7", b"[7]", b"[[]]", b'[["edits", "rule", 1]]'])
+def test_what_is_no_file_of_samples_is_refused(data):
+    with pytest.raises(ValueError, match=r"."):
+        samples_from_bytes(data)
 
 
 def test_file_of_samples_holds_rows_by_kind_and_name_without_draws():

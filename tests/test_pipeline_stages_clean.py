@@ -11,7 +11,7 @@ from pipeline.config import DocumentsConfig
 from pipeline.dedup import number_document
 from pipeline.layout import Layout
 from pipeline.records import HELD_OUT, TEST, TRAIN
-from pipeline.samples import SAMPLE_SIZE
+from pipeline.samples import SAMPLE_SIZE, Sample, samples_from_bytes
 from pipeline.stages import clean as clean_stages
 from pipeline.stages.clean import SIZE, Cleaned, clean_unit
 from pipeline.units import is_held_out
@@ -34,6 +34,10 @@ class Bench:
     def cleaned(self) -> Cleaned:
         (result,) = self.results
         return result
+
+    @property
+    def samples(self) -> list[Sample]:
+        return samples_from_bytes(files.read_bytes(self.layout.cleaned_samples(0, 1)))
 
     @property
     def ledger(self) -> dict:
@@ -317,23 +321,23 @@ def test_lines_that_cannot_be_read_are_recorded_with_all_that_can_be_shown(clean
 
 
 def samples_of(bench, kind, name):
-    return [s.row for s in bench.cleaned.samples if (s.kind, s.name) == (kind, name)]
+    return [s.row for s in bench.samples if (s.kind, s.name) == (kind, name)]
 
 
 def test_samples_show_what_an_edit_was_given_and_what_it_changed(clean):
     bench = clean([{"text": f"<b>{GOOD}</b>\u200b"}])
     place = {"doc_id": "plain/train/a.jsonl:0", "corpus": "plain", "split": "train"}
     assert samples_of(bench, "edits", "inline_tags") == [
-        place | {"before": f"<b>{GOOD}</b>\u200b", "spans": [(0, 3, ""), (19, 23, "")]}
+        place | {"before": f"<b>{GOOD}</b>\u200b", "spans": [[0, 3, ""], [19, 23, ""]]}
     ]
     assert samples_of(bench, "edits", "invisible") == [
-        place | {"before": f"{GOOD}\u200b", "spans": [(16, 17, "")]}
+        place | {"before": f"{GOOD}\u200b", "spans": [[16, 17, ""]]}
     ]
 
 
 def test_samples_show_what_rules_on_fields_change_but_for_joining(clean):
     bench = clean([{"title": TITLE, "desc": GOOD, "content": f"{GOOD}又{GOOD}"}], NEWS)
-    assert {sample.name for sample in bench.cleaned.samples} == {"repeated_description"}
+    assert {sample.name for sample in bench.samples} == {"repeated_description"}
     (row,) = samples_of(bench, "edits", "repeated_description")
     assert row["before"] == f"{TITLE}\n{GOOD}\n{GOOD}又{GOOD}"
     ((start, end, replacement),) = row["spans"]
@@ -365,7 +369,6 @@ def test_result_comes_back_from_its_note(clean):
     again = Cleaned.from_json(fields, cleaned.unit, None, None, False)
     assert again.ledger == +cleaned.ledger and again.unit == cleaned.unit
     assert orjson.loads(orjson.dumps(again.to_json())) == fields and again.skipped == []
-    assert [sample[:3] for sample in again.samples] == [sample[:3] for sample in cleaned.samples]
 
 
 def test_cleaning_again_writes_the_same_bytes(tmp_path):
@@ -378,4 +381,4 @@ def test_cleaning_again_writes_the_same_bytes(tmp_path):
         made.append({p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file()})
         made.append(bench.cleaned.to_json())
     assert made[:2] == made[2:]
-    assert len(made[0]) == 7
+    assert len(made[0]) == 8

@@ -13,8 +13,9 @@ from pipeline.dedup import Loser
 from pipeline.errors import RunError
 from pipeline.layout import Layout
 from pipeline.records import HELD_OUT, TRAIN, Document
+from pipeline.samples import Sample, samples_from_bytes, samples_to_bytes
 from pipeline.stages.clean import SIZE, clean_unit
-from pipeline.stages.finish import Finished, Goings, finish_unit
+from pipeline.stages.finish import Finished, Goings, finish_unit, read_samples
 
 GOOD = "今天天气很好，我们去公园散步吧。"
 LONG = "我们去公园的路上遇见了一位卖花的老人，他说春天来得比往年都要早。"
@@ -52,6 +53,10 @@ class Bench:
     def rejected(self) -> list[dict]:
         return list(read_rows(self.layout.rejected_part(0, 1)))
 
+    @property
+    def samples(self) -> list[Sample]:
+        return samples_from_bytes(files.read_bytes(self.layout.finished_samples(0, 1)))
+
 
 @pytest.fixture
 def bench(tmp_path):
@@ -82,14 +87,14 @@ def test_unit_from_which_nothing_goes_keeps_its_documents_as_they_are(bench):
     assert of.rejected == list(read_rows(of.layout.cleaned_rejected(0, 1)))
     assert [row["reason"] for row in of.rejected] == ["too_short"]
     assert entries(finished) == kept_entries(GOOD, LONG)
-    assert finished.samples == []
+    assert of.samples == []
 
 
 def test_unit_without_documents_leaves_files_that_can_be_read(bench):
     of = bench([])
     finished = of.finish()
     assert (of.kept, of.rejected) == ([], [])
-    assert finished == Finished(Counter(), [], [])
+    assert finished == Finished(Counter(), [])
     for path in (of.layout.part(0, 1), of.layout.rejected_part(0, 1)):
         with zstandard.open(path, "rb") as file:
             assert file.read() == b""
@@ -150,17 +155,17 @@ def test_copy_goes_without_its_text_and_near_duplicate_with_it(bench):
 
 def test_samples_of_duplicates_show_text_and_what_stays(bench):
     of = bench([GOOD, LONG])
-    finished = of.finish(
+    of.finish(
         [(0, "duplicate", ELSEWHERE, None), (1, "near_duplicate_of_training", ELSEWHERE, 0.9)]
     )
-    rows = {sample.name: sample.row for sample in finished.samples}
+    rows = {sample.name: sample.row for sample in of.samples}
     place = {"corpus": "plain", "split": "train", "duplicate_of": ELSEWHERE}
     assert rows == {
         "duplicate": place | {"doc_id": of.ids[0], "text": GOOD, "chars": 16, "similarity": None},
         "near_duplicate_of_training": place
         | {"doc_id": of.ids[1], "text": LONG, "chars": len(LONG), "similarity": 0.9},
     }
-    assert {sample.kind for sample in finished.samples} == {"rejected"}
+    assert {sample.kind for sample in of.samples} == {"rejected"}
 
 
 @pytest.mark.parametrize("turn", [1, -1])
@@ -216,10 +221,10 @@ def test_repeated_lines_go_and_the_rest_of_the_document_stays(bench, text, repea
         ("train", "edits", "repeated_paragraph"): len(repeated),
         ("train", "duplicates", "paragraph"): len(text) - len(left),
     }
-    (sample,) = finished.samples
+    (sample,) = of.samples
     assert (sample.kind, sample.name) == ("edits", "repeated_paragraph")
     place = {"doc_id": of.ids[1], "corpus": "plain", "split": "train"}
-    assert sample.row == place | {"before": text, "spans": spans}
+    assert sample.row == place | {"before": text, "spans": [list(span) for span in spans]}
     assert sum(block.text_bytes for block in finished.blocks) == len((GOOD + left).encode())
 
 
@@ -263,7 +268,7 @@ def test_document_of_which_too_little_is_left_is_rejected_with_that(
         ("train", "documents", "short_after_dedup"): 1,
     }
     assert entries(finished) == {key: number for key, number in expected.items() if number}
-    (sample,) = [s for s in finished.samples if s.name == "short_after_dedup"]
+    (sample,) = [s for s in of.samples if s.name == "short_after_dedup"]
     assert (sample.row["text"], sample.row["chars"]) == (left, len(left))
 
 
@@ -307,15 +312,17 @@ def test_rejections_of_both_stages_make_one_file(bench):
     ]
 
 
-def test_cleaned_documents_that_lack_some_are_refused(bench):
+@pytest.mark.parametrize("known", [0, 1, 3])
+def test_cleaned_documents_that_are_more_or_fewer_than_known_are_refused(bench, known):
     of = bench([GOOD, LONG])
-    sizes = files.read_bytes(of.layout.sizes(0, 1))
-    files.write_bytes(of.layout.sizes(0, 1), sizes[: SIZE.itemsize])
+    sizes = files.read_bytes(of.layout.sizes(0, 1)) * 2
+    files.write_bytes(of.layout.sizes(0, 1), sizes[: known * SIZE.itemsize])
     with pytest.raises(RunError) as raised:
         of.finish()
     assert str(raised.value) == (
         f"{of.layout.cleaned(0, 1)}: is damaged; start afresh with --overwrite"
     )
+    assert not files.exists(of.layout.part(0, 1))
 
 
 def test_result_comes_back_from_its_note(bench):
@@ -325,7 +332,59 @@ def test_result_comes_back_from_its_note(bench):
     again = Finished.from_json(fields)
     assert (again.ledger, again.blocks) == (+finished.ledger, finished.blocks)
     assert orjson.loads(orjson.dumps(again.to_json())) == fields
-    assert {sample.name for sample in again.samples} == {"near_duplicate", "repeated_paragraph"}
+
+
+def test_samples_of_a_run_are_those_of_both_stages(bench):
+    of = bench([f"<b>{GOOD}</b>", f"{OTHER}\n{LONG}", LONG, "短"])
+    of.finish([(2, "near_duplicate", ELSEWHERE, 0.9)], [(1, 1)])
+    assert [(sample.kind, sample.name) for sample in read_samples(1, of.layout)] == [
+        *(("edits", "inline_tags"), ("rejected", "too_short")),
+        *(("edits", "repeated_paragraph"), ("rejected", "near_duplicate")),
+    ]
+    assert list(read_samples(0, of.layout)) == []
+
+
+def test_samples_of_many_units_are_read_in_their_order(tmp_path):
+    layout = Layout(str(tmp_path))
+    for number in (1, 0):
+        for path_of, kind in (
+            (layout.finished_samples, "rejected"),
+            (layout.cleaned_samples, "edits"),
+        ):
+            sample = Sample(kind, "name", number, {})
+            files.write_bytes(path_of(number, 2), samples_to_bytes([sample]))
+    assert [sample[:3] for sample in read_samples(2, layout)] == [
+        *(("edits", "name", 0), ("rejected", "name", 0)),
+        *(("edits", "name", 1), ("rejected", "name", 1)),
+    ]
+
+
+def test_damaged_samples_are_named(bench):
+    of = bench([GOOD])
+    of.finish()
+    path = of.layout.cleaned_samples(0, 1)
+    files.write_bytes(path, b"[[]]")
+    with pytest.raises(RunError) as raised:
+        list(read_samples(1, of.layout))
+    assert str(raised.value).startswith(f"{path}: is damaged (")
+    assert str(raised.value).endswith("); start afresh with --overwrite")
+
+
+@pytest.mark.parametrize("batch_bytes", [1, 150, 1 << 20])
+def test_documents_are_finished_alike_however_many_at_once(bench, monkeypatch, batch_bytes):
+    monkeypatch.setattr("pipeline.stages.clean._BATCH_BYTES", batch_bytes)
+    texts = [f"{number}{GOOD}" for number in range(8)]
+    texts[3] = f"{OTHER}\n{LONG}"
+    of = bench(texts)
+    finished = of.finish([(5, "duplicate", ELSEWHERE, None)], [(3, 1)])
+    assert [text for _, text in of.kept] == [*texts[:3], OTHER, texts[4], *texts[6:]]
+    expected = kept_entries(*(text for _, text in of.kept)) | {
+        ("train", "edits", "repeated_paragraph"): 1,
+        ("train", "duplicates", "paragraph"): len(LONG) + 1,
+        ("train", "duplicates", "exact"): len(texts[5]),
+        ("train", "documents", "duplicate"): 1,
+    }
+    assert entries(finished) == expected
 
 
 def test_finishing_again_writes_the_same_bytes(bench):
@@ -333,7 +392,8 @@ def test_finishing_again_writes_the_same_bytes(bench):
 
     def finish():
         finished = of.finish([(2, "near_duplicate", ELSEWHERE, 0.9)], [(1, 1)])
-        paths = of.layout.part(0, 1), of.layout.rejected_part(0, 1)
+        layout = of.layout
+        paths = layout.part(0, 1), layout.rejected_part(0, 1), layout.finished_samples(0, 1)
         return finished, *map(files.read_bytes, paths)
 
     assert finish() == finish()

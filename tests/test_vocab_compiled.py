@@ -1,6 +1,7 @@
 """What is compiled is what the C files say, and is called with what they take."""
 
 import ctypes
+import gc
 import importlib
 import os
 import re
@@ -82,6 +83,16 @@ def test_arrays_of_another_type_or_layout_are_refused(wrong):
     assert np.count_nonzero(keys) == 1 and children.max() == 7
     with pytest.raises(ctypes.ArgumentError):
         add_edges(wrong, nodes, to, 1, keys, children, 3)
+
+
+def test_calls_leave_no_cyclic_garbage():
+    add_edges = load_add_edges()
+    keys, children = np.zeros(4, np.uint64), np.zeros(4, np.int32)
+    nodes, to = np.zeros(1, np.int64), np.zeros(1, np.int32)
+    gc.collect()
+    for _ in range(10):
+        add_edges(nodes, nodes + 1, to, 1, keys, children, 3)
+    assert gc.collect() == 0
 
 
 def test_what_is_not_compiled_is_named_with_the_remedy():
