@@ -554,7 +554,7 @@ def test_damaged_documents_are_told(options):
     ("facts", "said"),
     [
         ({"format_version": 2, "made_with": {}}, "was made in format 2; this is 8"),
-        ({"started": "2019"}, "was made in format None; this is 7"),
+        ({"started": "2019"}, "was made in format None; this is 8"),
         (None, "holds outputs, but no"),
     ],
 )

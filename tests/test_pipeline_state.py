@@ -238,16 +238,16 @@ def assert_refused(layout, why, makes_documents=True):
     )
 
 
-@pytest.mark.parametrize("version", [1, 6, 8, "7", None])
+@pytest.mark.parametrize("version", [1, 7, 9, "8", None])
 def test_read_state_refuses_a_directory_of_another_version(layout, version):
     facts = {"format_version": version, "made_with": describe()}
     files.write_bytes(layout.run, json.dumps(facts).encode())
-    assert_refused(layout, f"was made in format {version!r}; this is 7; choose another")
+    assert_refused(layout, f"was made in format {version!r}; this is 8; choose another")
 
 
 def test_read_state_refuses_a_directory_of_a_version_that_said_none(layout):
     files.write_bytes(layout.run, b'{"started": "2026-11-24T00:00:00Z"}')
-    assert_refused(layout, "was made in format None; this is 7")
+    assert_refused(layout, "was made in format None; this is 8")
 
 
 @pytest.mark.parametrize(
@@ -328,6 +328,7 @@ MADE = {
     CLEAN: [
         "work/cleaned/part-00000-of-00001.jsonl.zst",
         "work/cleaned_rejected/part-00000-of-00001.jsonl.zst",
+        "work/cleaned_samples/part-00000-of-00001.samples",
         *(
             f"work/{kind}/part-00000-of-00001.{kind}"
             for kind in ("sizes", "frames", "keys", "bands", "paragraphs")
@@ -339,6 +340,7 @@ MADE = {
         "documents/manifest.json",
         "documents/samples.json",
         "rejected/part-00000-of-00001.jsonl.zst",
+        "work/finished_samples/part-00000-of-00001.samples",
         "work/copies/part-00000-of-00001.copies",
         "work/near_losers",
         *(
@@ -374,7 +376,7 @@ def test_every_path_of_the_layout_is_made_by_one_stage_or_kept(layout):
         for of_unit in (
             *(layout.part, layout.rejected_part, layout.cleaned, layout.cleaned_rejected),
             *(layout.sizes, layout.frames, layout.keys, layout.bands, layout.paragraphs),
-            *(layout.copies, layout.words),
+            *(layout.cleaned_samples, layout.finished_samples, layout.copies, layout.words),
         )
     ]
     named = {*KEPT, *(name for of_stage in MADE.values() for name in of_stage)}
