@@ -9,7 +9,8 @@ from pipeline.records import HELD_OUT, TRAIN, InputFile, Shard
 from tfrecords_schema import dataset_info
 
 _OURS: Final = re.compile(
-    r"(?:part-\d{5,}-of-\d{5,}\.(?:jsonl\.zst|keys|bands|paragraphs|sizes|frames|samples|copies|words)"
+    r"(?:part-\d{5,}-of-\d{5,}"
+    r"\.(?:jsonl\.zst|samples|sizes|frames|keys|bands|paragraphs|copies|words)"
     r"|(?:manifest|samples)\.json|token_counts\.json\.zst|near_losers"
     r"|(?:train|eval|test)-\w+-\d{5,}-of-\d{5,}\.tfrecord|vocab\.txt|dataset_info\.json"
     r"|shards\.json|\w+-[0-9a-f]{32}-\d{5,}\.zst|[\w-]+\.done\.json)(?:\.[0-9a-f]{32}\.tmp)?"
@@ -141,15 +142,15 @@ class Layout(NamedTuple):
 
     def cleaned(self, number: int, total: int) -> str:
         """The cleaned documents of one unit, duplicates included."""
-        return self._cleaned("cleaned", number, total)
+        return self._of_unit("cleaned", number, total)
 
     def cleaned_rejected(self, number: int, total: int) -> str:
         """The documents of one unit that cleaning rejected."""
-        return self._cleaned("cleaned_rejected", number, total)
+        return self._of_unit("cleaned_rejected", number, total)
 
     def cleaned_samples(self, number: int, total: int) -> str:
         """Samples of what cleaning one unit edited and rejected."""
-        return self._cleaned("cleaned_samples", number, total)
+        return self._of_unit("cleaned_samples", number, total)
 
     @property
     def finished_samples_folder(self) -> str:
@@ -158,29 +159,29 @@ class Layout(NamedTuple):
 
     def finished_samples(self, number: int, total: int) -> str:
         """Those of one unit."""
-        return self._cleaned("finished_samples", number, total)
+        return self._of_unit("finished_samples", number, total)
 
     def sizes(self, number: int, total: int) -> str:
         """Numbers and sizes of the cleaned documents of one unit, in their order."""
-        return self._cleaned("sizes", number, total)
+        return self._of_unit("sizes", number, total)
 
     def frames(self, number: int, total: int) -> str:
         """Where the frames of the cleaned documents of one unit lie."""
-        return self._cleaned("frames", number, total)
+        return self._of_unit("frames", number, total)
 
     def keys(self, number: int, total: int) -> str:
         """Keys of the content of the cleaned documents of one unit, sorted into partitions."""
-        return self._cleaned("keys", number, total)
+        return self._of_unit("keys", number, total)
 
     def bands(self, number: int, total: int) -> str:
         """Bands of the signatures of the longer ones, likewise."""
-        return self._cleaned("bands", number, total)
+        return self._of_unit("bands", number, total)
 
     def paragraphs(self, number: int, total: int) -> str:
         """Keys of their long lines, likewise."""
-        return self._cleaned("paragraphs", number, total)
+        return self._of_unit("paragraphs", number, total)
 
-    def _cleaned(self, kind: str, number: int, total: int) -> str:
+    def _of_unit(self, kind: str, number: int, total: int) -> str:
         suffix = _SUFFIXES.get(kind, kind)
         return files.join(self.work, kind, f"part-{_place(number, total)}.{suffix}")
 
@@ -191,7 +192,7 @@ class Layout(NamedTuple):
 
     def copies(self, number: int, total: int) -> str:
         """Numbers of the documents in one range of keys that go as copies."""
-        return self._cleaned("copies", number, total)
+        return self._of_unit("copies", number, total)
 
     @property
     def words_folder(self) -> str:
@@ -200,7 +201,7 @@ class Layout(NamedTuple):
 
     def words(self, number: int, total: int) -> str:
         """The counted words of one part of the documents, sorted into partitions."""
-        return self._cleaned("words", number, total)
+        return self._of_unit("words", number, total)
 
     @property
     def near_losers(self) -> str:

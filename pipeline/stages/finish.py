@@ -96,24 +96,22 @@ class _UnitFinishing:
         self._repeats = _index_repeats(goings.repeats)
         self._ledger: Ledger = Counter()
         self._sampler = Sampler(size_in_unit(goings.unit.total))
-        self._rejected: list[Rejected] = []
 
     def run(self) -> Finished:
         """Writes both files of the unit."""
         layout, place = self._layout, (self._unit.number, self._unit.total)
-        with files.finished_or_absent(layout.part(*place)) as part_file:
-            writer = BlockWriter(
-                part_file, self._unit.number, self._unit.corpus, self._config.block_text_bytes
-            )
-            self._write_documents(writer, place)
-            writer.close()
-        with files.finished_or_absent(layout.rejected_part(*place)) as rejected_file:
+        block_bytes = self._config.block_text_bytes
+        with (
+            files.finished_or_absent(layout.part(*place)) as part_file,
+            files.finished_or_absent(layout.rejected_part(*place)) as rejected_file,
+        ):
             # Frames of one zstd file can be put behind each other as they are.
             rejected_file.write(files.read_bytes(layout.cleaned_rejected(*place)))
-            rejected = FrameWriter(rejected_file, self._config.block_text_bytes)
-            for row in self._rejected:
-                rejected.write(row)
-            rejected.close()
+            self._rejected = FrameWriter(rejected_file, block_bytes)
+            writer = BlockWriter(part_file, self._unit.number, self._unit.corpus, block_bytes)
+            self._write_documents(writer, place)
+            writer.close()
+            self._rejected.close()
         drawn = self._sampler.samples()
         files.write_bytes(layout.finished_samples(*place), samples_to_bytes(drawn))
         return Finished(self._ledger, writer.blocks)
@@ -237,7 +235,7 @@ class _UnitFinishing:
             duplicate_of=duplicate_of or "",
             similarity=1.0 if is_copy else similarity or 0.0,
         )
-        self._rejected.append(rejected)
+        self._rejected.write(rejected)
 
         def describe() -> Row:
             row = _place_of(document) | describe_text(text)
