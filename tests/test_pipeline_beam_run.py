@@ -59,6 +59,31 @@ def test_first_error_of_ours_is_found_in_a_workers_log():
     assert find_error("ValueError: pipeline.errors are none here") is None
 
 
+def test_beam_is_hastened_once_and_still_finds_state():
+    import apache_beam as beam
+    from apache_beam.coders import VarIntCoder
+    from apache_beam.runners.worker.statesampler import StateSampler
+    from apache_beam.transforms import userstate
+
+    from pipeline import beam_run
+
+    beam_run._hasten_beam()
+    remembering = userstate.get_dofn_specs
+    beam_run._hasten_beam()
+    assert userstate.get_dofn_specs is remembering
+    assert StateSampler.__init__.__defaults__ == (10,)
+
+    spec = userstate.ReadModifyWriteStateSpec("sum", VarIntCoder())
+    state = beam.DoFn.StateParam(spec)
+
+    class Stateful(beam.DoFn):
+        def process(self, element, total=state):
+            yield element
+
+    assert userstate.get_dofn_specs(Stateful()) == ({spec}, set())
+    assert userstate.get_dofn_specs(beam.DoFn()) == (set(), set())
+
+
 class Job:
     """A pipeline, and its job on a cluster, which ends as it is told to."""
 

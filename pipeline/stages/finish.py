@@ -92,6 +92,7 @@ class _UnitFinishing:
         self._unit = goings.unit
         self._config = config
         self._layout = layout
+        self._cleaner = Cleaner(goings.unit.corpus, config)
         self._losers = _index_losers(goings.losers)
         self._repeats = _index_repeats(goings.repeats)
         self._ledger: Ledger = Counter()
@@ -179,7 +180,7 @@ class _UnitFinishing:
             for line, number in zip(lines, documents, strict=True)
             if number in self._repeats and number not in self._losers
         ]
-        cleaned = Cleaner(self._unit.corpus, self._config).clean([each.text for each in trimmed])
+        cleaned = self._cleaner.clean([each.text for each in trimmed])
         unsettled = {change.document for change in cleaned.changes}
         return {
             each.number: each
