@@ -196,10 +196,10 @@ def client() -> Any:
                 "no credentials of Google Cloud were found; run `gcloud auth application-default "
                 "login`, or name the key of a service account in GOOGLE_APPLICATION_CREDENTIALS"
             ) from error
-    client = gcsio.create_storage_client(PipelineOptions(), use_credentials=not is_emulated)
-    session = client._http  # pyright: ignore[reportPrivateUsage]  # no other way to it
+    made = gcsio.create_storage_client(PipelineOptions(), use_credentials=not is_emulated)
+    session = made._http  # pyright: ignore[reportPrivateUsage]  # no other way to it
     session.hooks["response"].append(_read_refusal)
-    return client
+    return made
 
 
 def _read_refusal(response: Response, **_options: Any) -> None:
