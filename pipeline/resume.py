@@ -6,12 +6,15 @@ done. Notes stay as long as what shaped their stage is the same (see state.py).
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
 from pipeline import files
 from pipeline.layout import Layout
+
+NOTE_VERSION: Final = 2
+"""Of notes, and of what units leave in work/ for later ones."""
 
 
 class Stage(NamedTuple):
@@ -54,7 +57,12 @@ def run_or_recall(unit: Any, stage: Stage) -> Done:
     # What was left out of the input must be looked at again: it may be mended by then.
     if not getattr(result, "skipped", None):
         sizes = {path.removeprefix(stage.layout.root): size for path, size in written.items()}
-        fields = {"unit": _identify(unit), "files": sizes, "result": result.to_json()}
+        fields = {
+            "version": NOTE_VERSION,
+            "unit": _identify(unit),
+            "files": sizes,
+            "result": result.to_json(),
+        }
         files.write_bytes(note, orjson.dumps(fields | {"digest": _digest(orjson.dumps(fields))}))
     return Done(result, False)
 
@@ -66,7 +74,7 @@ def _recall(note: str, unit: Any, stage: Stage) -> Any | None:
         return None
     if not isinstance(fields, dict) or fields.pop("digest", None) != _digest(orjson.dumps(fields)):
         return None  # damaged
-    if fields["unit"] != _identify(unit):
+    if (fields.get("version"), fields["unit"]) != (NOTE_VERSION, _identify(unit)):
         return None
     root = stage.layout.root
     if any(files.size_of(root + path) != size for path, size in fields["files"].items()):

@@ -24,7 +24,7 @@ from pipeline.rules import RULES
 from pipeline.segmentation import version_of
 from tfrecords_schema.json_object import parse_object
 
-FORMAT_VERSION: Final = 8
+FORMAT_VERSION: Final = 7
 """Of all that lies below an output directory; a directory of another version is refused."""
 
 SPLIT, CLEAN, FINISH = "split", "clean", "finish"

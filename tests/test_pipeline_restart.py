@@ -553,8 +553,8 @@ def test_damaged_documents_are_told(options):
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"format_version": 2, "made_with": {}}, "was made in format 2; this is 8"),
-        ({"started": "2019"}, "was made in format None; this is 8"),
+        ({"format_version": 2, "made_with": {}}, "was made in format 2; this is 7"),
+        ({"started": "2019"}, "was made in format None; this is 7"),
         (None, "holds outputs, but no"),
     ],
 )

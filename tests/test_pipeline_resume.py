@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import files, instances
+from pipeline import files, instances, resume
 from pipeline.config import DocumentsConfig, InstancesConfig
 from pipeline.inputs import find_inputs
 from pipeline.instances import ShardResult, Sources
@@ -158,6 +158,17 @@ def test_unit_runs_again_when_any_byte_of_its_note_is_another(bench):
             damaged[place] ^= bit
             bench.note("one").write_bytes(damaged)
             assert not bench.run("one").recalled
+
+
+@pytest.mark.parametrize("version", [1, None])
+def test_unit_runs_again_when_its_note_is_of_another_version(bench, monkeypatch, version):
+    with monkeypatch.context() as earlier:
+        earlier.setattr(resume, "NOTE_VERSION", version)
+        bench.run("one")
+        assert bench.run("one").recalled
+    assert bench.run("one") == Done(Note("one", 3, []), recalled=False)
+    assert bench.run("one").recalled
+    assert bench.runs == ["one", "one"]
 
 
 def test_unit_runs_again_when_its_note_is_absent(bench):

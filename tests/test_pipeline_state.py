@@ -238,16 +238,16 @@ def assert_refused(layout, why, makes_documents=True):
     )
 
 
-@pytest.mark.parametrize("version", [1, 7, 9, "8", None])
+@pytest.mark.parametrize("version", [1, 6, 8, "7", None])
 def test_read_state_refuses_a_directory_of_another_version(layout, version):
     facts = {"format_version": version, "made_with": describe()}
     files.write_bytes(layout.run, json.dumps(facts).encode())
-    assert_refused(layout, f"was made in format {version!r}; this is 8; choose another")
+    assert_refused(layout, f"was made in format {version!r}; this is 7; choose another")
 
 
 def test_read_state_refuses_a_directory_of_a_version_that_said_none(layout):
     files.write_bytes(layout.run, b'{"started": "2026-11-24T00:00:00Z"}')
-    assert_refused(layout, "was made in format None; this is 8")
+    assert_refused(layout, "was made in format None; this is 7")
 
 
 @pytest.mark.parametrize(
