@@ -159,16 +159,18 @@ def build_documents_graph(
         cleaned
         | "TakeUnits" >> beam.Map(operator.attrgetter("unit"))
         | "GatherCleaned" >> _Gather()
+        | "OrderUnits" >> beam.Map(sorted, key=operator.attrgetter("number"))
     )
-    losers, repeats = _find_duplicates(all_units, config, layout, local)
+    copies, near, repeats = _find_duplicates(all_units, config, layout, local)
     finished = (
         {
             "units": cleaned | "NameUnits" >> beam.Map(_name_unit),
-            "losers": losers,
+            "copies": copies,
+            "near": near,
             "repeats": repeats,
         }
         | "GroupGoings" >> beam.CoGroupByKey()
-        | "JoinGoings" >> beam.MapTuple(_join_goings)
+        | "JoinGoings" >> beam.Map(_join_goings, _as_list(all_units))
         | "FinishUnits" >> RunUnits(finish.finish_stage(config, layout), local)
     )
     _ = (
@@ -181,8 +183,8 @@ def build_documents_graph(
 
 def _find_duplicates(
     all_units: Any, config: DocumentsConfig, layout: Layout, local: bool
-) -> tuple[Any, Any]:
-    """Adds what finds duplicates of documents, and repeated lines: packed, by unit."""
+) -> tuple[Any, Any, Any]:
+    """Adds what finds copies, near-duplicates and repeated lines: packed, by unit."""
     copies = (
         all_units
         | "PlanCopies" >> beam.FlatMap(_plan_key_ranges, "copies", config.dedup != "none")
@@ -216,11 +218,11 @@ def _find_duplicates(
         | "FindRepeats" >> RunUnits(duplicates.repeats_stage(layout), local)
         | "ListRepeats" >> beam.FlatMap(_list_packed)
     )
-    losers = (
+    return (
         copies | "ListCopies" >> beam.FlatMap(_list_packed),
         near | "ListNear" >> beam.FlatMap(_list_near),
-    ) | "GatherLosers" >> beam.Flatten()
-    return losers, repeats
+        repeats,
+    )
 
 
 def _as_list(gathered: Any) -> Any:
@@ -284,11 +286,12 @@ def _gather_pairs(
     return [duplicates.gather_pairs(verified, units)] if wanted else []
 
 
-def _join_goings(number: int, groups: dict[str, Iterable[Any]]) -> finish.Goings:
-    del number
+def _join_goings(of_unit: tuple[int, dict[str, Iterable[Any]]], units: list[Unit]) -> finish.Goings:
+    _, groups = of_unit
     (unit,) = groups["units"]
+    copies = duplicates.name_copies(groups["copies"], units)
     # In an order that does not hang on arrival: it is part of what the finished unit is known by.
-    return finish.Goings(unit, sorted(groups["losers"]), sorted(groups["repeats"]))
+    return finish.Goings(unit, copies + sorted(groups["near"]), sorted(groups["repeats"]))
 
 
 def _write_manifest(

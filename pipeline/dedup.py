@@ -40,6 +40,9 @@ _PLACE: Final = np.dtype("<i8")
 KEY: Final = np.dtype([("high", "<u8"), ("low", "<u8"), ("document", "<i8")])
 BAND: Final = np.dtype([("high", "<u8"), ("content", "<u4"), ("document", "<i8")])
 PARAGRAPH: Final = np.dtype([("high", "<u8"), ("low", "<u8"), ("document", "<i8"), ("line", "<u4")])
+COPY: Final = np.dtype([("document", "<i8"), ("original", "<i8")])
+"""A document, and the first one with the same content."""
+
 PAIR: Final = np.dtype([("earlier", "<i8"), ("later", "<i8")])
 """Two documents that may be near-duplicates."""
 
@@ -160,19 +163,22 @@ def read_key_file(file: BinaryIO, dtype: np.dtype[np.void], first: int, end: int
 # --- Copies ---
 
 
-def find_copies(keys: Records) -> tuple[IntArray, IntArray]:
+def find_copies(keys: Records) -> Records:
     """Finds documents whose content an earlier one has.
 
     Args:
       keys: of dtype KEY, in any order, shape [K].
 
     Returns:
-      Numbers of the copies, and of the first document with the same content, shape [C] each.
+      Of dtype COPY, shape [C].
     """
     keys = keys[np.lexsort((keys["document"], keys["low"], keys["high"]))]
     is_copy = _equals_predecessor(keys, ("high", "low"))
     firsts = np.maximum.accumulate(np.where(is_copy, 0, np.arange(len(keys))))
-    return keys["document"][is_copy], keys["document"][firsts[is_copy]]
+    copies = np.empty(np.count_nonzero(is_copy), COPY)
+    copies["document"] = keys["document"][is_copy]
+    copies["original"] = keys["document"][firsts[is_copy]]
+    return copies
 
 
 def find_repeats(paragraphs: Records, dropped: IntArray) -> Records:
@@ -229,17 +235,16 @@ def _equals_predecessor(records: Records, fields: Sequence[str]) -> npt.NDArray[
 # --- Who loses ---
 
 
-def name_losers(copies: IntArray, originals: IntArray, units: Sequence[Unit]) -> list[Loser]:
+def name_losers(copies: Records, units: Sequence[Unit]) -> list[Loser]:
     """Returns exact copies with their reasons and the ids of what they copy.
 
     Args:
-      copies: document numbers, shape [C].
-      originals: of the documents that stay, shape [C].
+      copies: of dtype COPY, shape [C].
       units: all units of the run, by number.
     """
     return [
         Loser(copy, _reason(copy, original, DUPLICATE, DUPLICATE_OF_TRAINING), doc_id, None)
-        for copy, original in zip(copies.tolist(), originals.tolist(), strict=True)
+        for copy, original in copies.tolist()
         for doc_id in [_id_of(original, units)]
     ]
 

@@ -59,7 +59,7 @@ def run_or_recall(unit: Any, stage: Stage) -> Done:
         sizes = {path.removeprefix(stage.layout.root): size for path, size in written.items()}
         fields = {
             "version": NOTE_VERSION,
-            "unit": _identify(unit),
+            "unit": identify(unit),
             "files": sizes,
             "result": result.to_json(),
         }
@@ -74,7 +74,7 @@ def _recall(note: str, unit: Any, stage: Stage) -> Any | None:
         return None
     if not isinstance(fields, dict) or fields.pop("digest", None) != _digest(orjson.dumps(fields)):
         return None  # damaged
-    if (fields.get("version"), fields["unit"]) != (NOTE_VERSION, _identify(unit)):
+    if (fields.get("version"), fields["unit"]) != (NOTE_VERSION, identify(unit)):
         return None
     root = stage.layout.root
     if any(files.size_of(root + path) != size for path, size in fields["files"].items()):
@@ -82,8 +82,8 @@ def _recall(note: str, unit: Any, stage: Stage) -> Any | None:
     return stage.result_type.from_json(fields["result"], unit, *stage.arguments)
 
 
-def _identify(unit: Any) -> str:
-    """Returns a digest of all that makes a unit; of paths, only whether there is one.
+def identify(unit: Any) -> str:
+    """Returns a digest of all that makes a unit, or several; of paths, only whether there is one.
 
     Directories can be moved; and a stretch that was left out as broken has no path.
     """

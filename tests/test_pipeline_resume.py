@@ -409,8 +409,15 @@ def run_all(corpus, layout):
     (near,) = run_stage(duplicates.near_stage(layout), [pairs])
     ranges = duplicates.plan_key_ranges(units, near.digest)
     repeats = join(run_stage(duplicates.repeats_stage(layout), ranges))
-    losers = join([*copies, near.losers])
-    goings = [finish.Goings(unit, losers[unit.number], repeats[unit.number]) for unit in units]
+    copied, losers = join(copies), join([near.losers])
+    goings = [
+        finish.Goings(
+            unit,
+            duplicates.name_copies(copied[unit.number], units) + losers[unit.number],
+            repeats[unit.number],
+        )
+        for unit in units
+    ]
     finished = run_stage(finish.finish_stage(CONFIG, layout), goings)
     ledger = sum((result.ledger for result in [*cleaned, *finished]), Counter())
     all_blocks = [block for result in finished for block in result.blocks]
@@ -652,10 +659,10 @@ def test_stages_reach_a_fresh_process_that_does_not_import_beam(tmp_path):
     units = [
         InputFile("plain", "train", "a", "/in/a", "", "", 250),
         unit,
-        *[duplicates.KeyRange(7, 9, [unit], 250)] * 2,
+        *[duplicates.KeyRange(7, 9, 1, 250, "")] * 2,
         duplicates.Suspects(7, 9, bytes(250)),
         duplicates.NearPairs([unit], bytes(250)),
-        duplicates.KeyRange(7, 9, [unit], 250, "after"),
+        duplicates.KeyRange(7, 9, 1, 250, "after"),
         finish.Goings(unit, [], []),
         PartOfDocuments(7, 9, [Block(7, 0, 9, "plain", "train", 1, 250)]),
         count.WordRange(7, 9, [3, 4], 5, 250),

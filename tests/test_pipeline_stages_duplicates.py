@@ -13,7 +13,7 @@ from pipeline.errors import RunError
 from pipeline.layout import Layout
 from pipeline.near_duplicates import MIN_CHARS, THRESHOLD, band_keys, jaccard
 from pipeline.records import HELD_OUT, TEST, TRAIN, Document, Unit, document_id
-from pipeline.resume import run_or_recall
+from pipeline.resume import identify, run_or_recall
 from pipeline.stages import duplicates
 from pipeline.stages.clean import SIZE
 from pipeline.stages.duplicates import (
@@ -28,6 +28,7 @@ from pipeline.stages.duplicates import (
     find_repeats,
     gather_pairs,
     gather_suspects,
+    name_copies,
     plan_key_ranges,
     resolve_near,
     verify_pairs,
@@ -250,13 +251,6 @@ def test_run_without_units_has_no_duplicates(tmp_path):
     assert find_all([], Layout(str(tmp_path)), "near") == ({}, {})
 
 
-def test_units_may_come_in_any_order(tmp_path):
-    units = make_units(3)
-    documents = [(TRAIN, 2, 0, FIRST), (TRAIN, 0, 0, NEAR), (TRAIN, 1, 0, FIRST)]
-    layout = write_run(tmp_path, documents, units)
-    assert unpack(*find_all(units[::-1], layout, "near")) == find_plainly(documents, "near")
-
-
 def test_copy_of_a_near_duplicate_goes_as_a_copy_of_it(tmp_path):
     near, copy = (HELD_OUT, 0, 0), (TEST, 0, 9)
     losers, repeats = run_all(tmp_path, [(*near, NEAR), (*copy, NEAR), (TRAIN, 2, 7, FIRST)])
@@ -312,15 +306,19 @@ def test_key_ranges_are_as_many_as_the_input_makes(unit_bytes, total):
     assert [key_range.number for key_range in ranges] == list(range(total))
     assert {key_range.total for key_range in ranges} == {total}
     assert {key_range.size_bytes for key_range in ranges} == {unit_bytes // total}
-    assert {key_range.after for key_range in ranges} == {"digest"}
+    assert {key_range.after for key_range in ranges} == {identify([unit]) + "digest"}
 
 
-def test_key_ranges_know_all_units_by_number():
+def test_key_ranges_know_how_many_units_there_are_and_which():
     units = make_units(3, LARGE)
-    ranges = plan_key_ranges(units[::-1])
+    ranges = plan_key_ranges(units)
     assert len(ranges) == 4
-    assert all(key_range.units == units for key_range in ranges)
-    assert plan_key_ranges([]) == [(0, 1, [], 0, "")]
+    assert {key_range.units for key_range in ranges} == {3}
+    # A stretch that was left out as broken has no path; mended, its keys are searched.
+    mended = plan_key_ranges([*units[:2], units[2]._replace(path="/in/2.jsonl")])
+    assert [key_range[:-1] for key_range in mended] == [key_range[:-1] for key_range in ranges]
+    assert len({key_range.after for key_range in [*ranges, *mended]}) == 2
+    assert plan_key_ranges([]) == [(0, 1, 0, 0, identify([]))]
 
 
 @pytest.mark.parametrize("unit_bytes", [SMALL, LARGE, 200 << 20, HUGE])
@@ -330,13 +328,28 @@ def test_every_key_is_in_exactly_one_range(tmp_path, unit_bytes):
     documents = [(TRAIN, at % 2, at, text) for at, text in enumerate(texts)]
     layout = write_run(tmp_path, documents, units)
     found = [find_copies(key_range, layout) for key_range in plan_key_ranges(units)]
-    losers = [
-        loser.document
+    copies = [
+        document
         for by_unit in found
         for packed in by_unit.packed.values()
-        for loser in dedup.unpack_losers(packed)
+        for document in np.frombuffer(packed, dedup.COPY)["document"].tolist()
     ]
-    assert sorted(losers) == sorted(number_document(TRAIN, at % 2, at) for at in range(300, 600))
+    assert sorted(copies) == sorted(number_document(TRAIN, at % 2, at) for at in range(300, 600))
+
+
+def test_copies_of_a_unit_are_named_in_one_order_whichever_range_found_them():
+    units = make_units(2)
+    copies = [
+        (number_document(TRAIN, 1, at), number_document(TRAIN, 0, 100 - at)) for at in range(9)
+    ]
+    one, other = (np.array(copies[part::2], dedup.COPY).tobytes() for part in (0, 1))
+    (packed,) = name_copies([one, other], units)
+    assert name_copies([other, one], units) == [packed]
+    assert dedup.unpack_losers(packed) == [
+        (copy, "duplicate", document_id("plain", TRAIN, "0.jsonl", (1 << 40) + 100 - at), None)
+        for at, (copy, _) in enumerate(copies)
+    ]
+    assert name_copies([], units) == name_copies([b""], units) == []
 
 
 # --- Looking at texts ---
@@ -435,7 +448,7 @@ def test_verified_pairs_and_units_are_gathered_in_order(ranges, similarity):
     verified = [Verified(np.array(row, dedup.VERIFIED).tobytes()) for row in rows]
     units = make_units(3)
     gathered = gather_pairs(verified, units)
-    assert gathered == gather_pairs(verified[::-1], units[::-1])
+    assert gathered == gather_pairs(verified[::-1], units)
     assert gathered.units == units
     found = np.frombuffer(gathered.pairs, dedup.VERIFIED).tolist()
     assert found == sorted(row for of_range in rows for row in of_range)

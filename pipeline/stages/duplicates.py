@@ -16,7 +16,7 @@ from pipeline.dedup import Records
 from pipeline.errors import RunError
 from pipeline.layout import Layout
 from pipeline.records import Unit
-from pipeline.resume import Stage
+from pipeline.resume import Stage, identify
 from pipeline.stages.clean import SIZE, bytes_of, unit_name
 
 _BYTES_OF_KEY_RANGE: Final = 64 << 20
@@ -32,24 +32,24 @@ class KeyRange(NamedTuple):
     Attributes:
       number: which one.
       total: of how many.
-      units: all units of the run, by number.
+      units: how many there are in the run.
       size_bytes: its share of the input.
-      after: digest of what earlier stages decided and this one reads.
+      after: digests of the units, and of what earlier stages decided and this one reads.
     """
 
     number: int
     total: int
-    units: list[Unit]
+    units: int
     size_bytes: int
-    after: str = ""
+    after: str
 
 
-def plan_key_ranges(cleaned: Iterable[Unit], after: str = "") -> list[KeyRange]:
+def plan_key_ranges(units: Sequence[Unit], after: str = "") -> list[KeyRange]:
     """Cuts the keys of all units into ranges that fit into memory, whatever the number of units."""
-    ordered = sorted(cleaned, key=lambda unit: unit.number)
-    size = sum(map(bytes_of, ordered))
+    size = sum(map(bytes_of, units))
     total = min(dedup.KEY_PARTITIONS, max(1, -(-size // _BYTES_OF_KEY_RANGE)))
-    return [KeyRange(number, total, ordered, size // total, after) for number in range(total)]
+    after = identify(units) + after
+    return [KeyRange(number, total, len(units), size // total, after) for number in range(total)]
 
 
 class ByUnit(NamedTuple):
@@ -76,10 +76,24 @@ class ByUnit(NamedTuple):
 def find_copies(key_range: KeyRange, layout: Layout) -> ByUnit:
     """Finds the documents of a range of keys that are copies of others."""
     keys = _read_records(key_range, layout.keys, dedup.KEY)
-    copies, originals = dedup.find_copies(keys)
-    files.write_bytes(layout.copies(key_range.number, key_range.total), copies.tobytes())
-    losers = dedup.name_losers(copies, originals, key_range.units)
-    return ByUnit(dedup.losers_by_unit(losers))
+    copies = dedup.find_copies(keys)
+    path = layout.copies(key_range.number, key_range.total)
+    files.write_bytes(path, copies["document"].tobytes())
+    return ByUnit(dedup.records_by_unit(copies, "document"))
+
+
+def name_copies(packed: Iterable[bytes], units: Sequence[Unit]) -> list[bytes]:
+    """Brings the copies of one unit that several ranges found into one order, and names them.
+
+    Args:
+      packed: of dtype dedup.COPY.
+      units: all units of the run, by number.
+
+    Returns:
+      Nothing, or the losers as `dedup.losers_by_unit` packs them.
+    """
+    copies = np.sort(np.frombuffer(b"".join(packed), dedup.COPY))
+    return list(dedup.losers_by_unit(dedup.name_losers(copies, units)).values())
 
 
 # --- Near-duplicates ---
@@ -187,10 +201,10 @@ class NearPairs(NamedTuple):
     pairs: bytes
 
 
-def gather_pairs(verified: Iterable[Verified], units: Iterable[Unit]) -> NearPairs:
+def gather_pairs(verified: Iterable[Verified], units: list[Unit]) -> NearPairs:
     """Brings the verified pairs of all units into one order."""
     pairs = np.frombuffer(b"".join(found.pairs for found in verified), dedup.VERIFIED)
-    return NearPairs(sorted(units, key=lambda unit: unit.number), np.sort(pairs).tobytes())
+    return NearPairs(units, np.sort(pairs).tobytes())
 
 
 class NearLosers(NamedTuple):
@@ -241,7 +255,7 @@ def _read_records(key_range: KeyRange, path_of: Any, dtype: np.dtype[np.void]) -
         with files.open_for_reading(path, files.FEW_BYTES) as file:
             return dedup.read_key_file(file, dtype, first, end)
 
-    paths = [path_of(unit.number, unit.total) for unit in key_range.units]
+    paths = [path_of(number, key_range.units) for number in range(key_range.units)]
     found = files.read_each(read, paths, paths[0] if paths else "")
     return np.concatenate([np.empty(0, dtype), *found])
 
@@ -250,7 +264,7 @@ def _read_records(key_range: KeyRange, path_of: Any, dtype: np.dtype[np.void]) -
 
 
 def find_all(
-    units: Sequence[Unit], layout: Layout, level: str
+    units: list[Unit], layout: Layout, level: str
 ) -> tuple[dict[int, list[bytes]], dict[int, list[bytes]]]:
     """Does what the Beam graph does, for a few units.
 
@@ -266,8 +280,11 @@ def find_all(
     repeats: defaultdict[int, list[bytes]] = defaultdict(list)
     ranges = plan_key_ranges(units)
     if level != "none":
+        copies: defaultdict[int, list[bytes]] = defaultdict(list)
         for key_range in ranges:
-            _collect(find_copies(key_range, layout), losers)
+            _collect(find_copies(key_range, layout), copies)
+        for number, packed in copies.items():
+            losers[number] += name_copies(packed, units)
     if level == "near":
         candidates: defaultdict[int, list[bytes]] = defaultdict(list)
         for key_range in ranges:
