@@ -34,7 +34,7 @@ class Figures:
       further_units: by how many units of input the runs of many and of few units differ.
       steps: what the steps took, once a repeat.
       recipe: what the usual recipe took, by segmenter and max_seq_length, once a repeat.
-      plan: what `plan` foresaw and what a run with one worker made.
+      plan: what `plan` foresaw, and what runs made and took.
     """
 
     documents_read: int

@@ -159,7 +159,7 @@ def build_documents_graph(
         cleaned
         | "TakeUnits" >> beam.Map(operator.attrgetter("unit"))
         | "GatherCleaned" >> _Gather()
-        | "OrderUnits" >> beam.Map(sorted, key=operator.attrgetter("number"))
+        | "OrderUnits" >> beam.Map(duplicates.order_units)
     )
     copies, near, repeats = _find_duplicates(all_units, config, layout, local)
     finished = (

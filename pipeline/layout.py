@@ -22,6 +22,8 @@ _CLEANED: Final = (
     *("keys", "bands", "paragraphs"),
 )
 
+_FINISHED: Final = "copies", "finished_samples"
+
 _SUFFIXES: Final = {
     "cleaned": "jsonl.zst",
     "cleaned_rejected": "jsonl.zst",
@@ -128,6 +130,11 @@ class Layout(NamedTuple):
         """Folders of what cleaning leaves for finishing."""
         return tuple(files.join(self.work, name) for name in _CLEANED)
 
+    @property
+    def finished_folders(self) -> tuple[str, ...]:
+        """Folders of what the search for duplicates and finishing leave."""
+        return tuple(files.join(self.work, name) for name in _FINISHED)
+
     def chunk(self, input_file: InputFile, ordinal: int) -> str:
         """One decompressed range of a packed input file."""
         return files.join(self.chunks, f"{input_name(input_file)}-{ordinal:05d}.zst")
@@ -152,13 +159,8 @@ class Layout(NamedTuple):
         """Samples of what cleaning one unit edited and rejected."""
         return self._of_unit("cleaned_samples", number, total)
 
-    @property
-    def finished_samples_folder(self) -> str:
-        """Folder of samples of what finishing edited and rejected."""
-        return files.join(self.work, "finished_samples")
-
     def finished_samples(self, number: int, total: int) -> str:
-        """Those of one unit."""
+        """Samples of what finishing one unit edited and rejected."""
         return self._of_unit("finished_samples", number, total)
 
     def sizes(self, number: int, total: int) -> str:
@@ -184,11 +186,6 @@ class Layout(NamedTuple):
     def _of_unit(self, kind: str, number: int, total: int) -> str:
         suffix = _SUFFIXES.get(kind, kind)
         return files.join(self.work, kind, f"part-{_place(number, total)}.{suffix}")
-
-    @property
-    def copies_folder(self) -> str:
-        """Folder of the numbers of documents that go as copies."""
-        return files.join(self.work, "copies")
 
     def copies(self, number: int, total: int) -> str:
         """Numbers of the documents in one range of keys that go as copies."""

@@ -173,7 +173,7 @@ def forget(stage: str, layout: Layout) -> None:
         CLEAN: (*layout.cleaned_folders, layout.stage("clean")),
         FINISH: (
             *(layout.manifest, layout.documents, layout.rejected),
-            *(layout.copies_folder, layout.near_losers, layout.finished_samples_folder),
+            *(*layout.finished_folders, layout.near_losers),
             *(
                 layout.stage(name)
                 for name in ("copies", "candidates", "verify", "near", "repeats", "finish")

@@ -44,6 +44,11 @@ class KeyRange(NamedTuple):
     after: str
 
 
+def order_units(units: Iterable[Unit]) -> list[Unit]:
+    """Returns units by number, in whatever order they arrived."""
+    return sorted(units, key=operator.attrgetter("number"))
+
+
 def plan_key_ranges(units: Sequence[Unit], after: str = "") -> list[KeyRange]:
     """Cuts the keys of all units into ranges that fit into memory, whatever the number of units."""
     size = sum(map(bytes_of, units))
@@ -264,12 +269,12 @@ def _read_records(key_range: KeyRange, path_of: Any, dtype: np.dtype[np.void]) -
 
 
 def find_all(
-    units: list[Unit], layout: Layout, level: str
+    units: Iterable[Unit], layout: Layout, level: str
 ) -> tuple[dict[int, list[bytes]], dict[int, list[bytes]]]:
     """Does what the Beam graph does, for a few units.
 
     Args:
-      units: cleaned, by number.
+      units: cleaned, in any order.
       layout: where their keys lie.
       level: one of config.DEDUP_LEVELS.
 
@@ -278,6 +283,7 @@ def find_all(
     """
     losers: defaultdict[int, list[bytes]] = defaultdict(list)
     repeats: defaultdict[int, list[bytes]] = defaultdict(list)
+    units = order_units(units)
     ranges = plan_key_ranges(units)
     if level != "none":
         copies: defaultdict[int, list[bytes]] = defaultdict(list)
